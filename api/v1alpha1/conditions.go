@@ -1,0 +1,133 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Condition types of a ConnectionPool. The first five are always there, Unknown
+// before they are known; the last two only while True, as kstatus reads them.
+const (
+	// ConditionReady is True when clients can connect through the published URLs.
+	ConditionReady = "Ready"
+	// ConditionUpstreamObserved is True when the server's limits are known and fresh.
+	ConditionUpstreamObserved = "UpstreamObserved"
+	// ConditionBudgetGranted is True when every pooler that should run has its floor.
+	ConditionBudgetGranted = "BudgetGranted"
+	// ConditionPoolersAvailable is True when enough poolers are ready.
+	ConditionPoolersAvailable = "PoolersAvailable"
+	// ConditionConfigApplied is True when every pooler runs the newest configuration.
+	ConditionConfigApplied = "ConfigApplied"
+	// ConditionReconciling is there while the operator is still working.
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled is there while only a person can help.
+	ConditionStalled = "Stalled"
+)
+
+// Reasons of Ready.
+const (
+	// ReasonAvailable means that clients can connect.
+	ReasonAvailable = "Available"
+	// ReasonPending means that it is not known yet.
+	ReasonPending = "Pending"
+	// ReasonScaledToZero means that no pooler is asked for.
+	ReasonScaledToZero = "ScaledToZero"
+)
+
+// Reasons of UpstreamObserved.
+const (
+	// ReasonObserved means that the server was asked and answered.
+	ReasonObserved = "Observed"
+	// ReasonDeclared means that spec.upstream.maxConnections stands in for the server's word.
+	ReasonDeclared = "Declared"
+	// ReasonSecretMissing means that the Secret is not there.
+	ReasonSecretMissing = "SecretMissing"
+	// ReasonKeyMissing means that the Secret holds no URL and no host.
+	ReasonKeyMissing = "KeyMissing"
+	// ReasonInvalidURL means that the Secret's URL can not be read.
+	ReasonInvalidURL = "InvalidURL"
+	// ReasonHostUnknown means that the host's name leads nowhere.
+	ReasonHostUnknown = "HostUnknown"
+	// ReasonUnreachable means that nothing answers at the address.
+	ReasonUnreachable = "Unreachable"
+	// ReasonAuthenticationFailed means that the server refused the user or the password.
+	ReasonAuthenticationFailed = "AuthenticationFailed"
+	// ReasonDatabaseMissing means that the server has no such database.
+	ReasonDatabaseMissing = "DatabaseMissing"
+	// ReasonTLSFailed means that the server refused TLS, or its certificate is not trusted.
+	ReasonTLSFailed = "TLSFailed"
+	// ReasonInRecovery means that the server is a standby and takes no writes.
+	ReasonInRecovery = "InRecovery"
+	// ReasonAlreadyPooled means that a pooler answers in place of the server.
+	ReasonAlreadyPooled = "AlreadyPooled"
+	// ReasonAddressForbidden means that the operator may not connect to the address.
+	ReasonAddressForbidden = "AddressForbidden"
+)
+
+// Reasons of BudgetGranted.
+const (
+	// ReasonGranted means that every pooler has its floor.
+	ReasonGranted = "Granted"
+	// ReasonInsufficientBudget means that the server has too few connections for the pods asked for.
+	ReasonInsufficientBudget = "InsufficientBudget"
+	// ReasonWaitingForRelease means that others have yet to let go of connections.
+	ReasonWaitingForRelease = "WaitingForRelease"
+	// ReasonNamespaceNotAllowed means that the Upstream's spec does not let this namespace in.
+	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
+)
+
+// Reasons of PoolersAvailable.
+const (
+	// ReasonMinimumAvailable means that enough poolers are ready.
+	ReasonMinimumAvailable = "MinimumAvailable"
+	// ReasonRollingOut means that poolers are being replaced or added.
+	ReasonRollingOut = "RollingOut"
+	// ReasonUnavailable means that too few poolers are ready.
+	ReasonUnavailable = "Unavailable"
+	// ReasonNameConflict means that an object of a needed name belongs to someone else.
+	ReasonNameConflict = "NameConflict"
+	// ReasonRefused means that the API server refused an object of the pool.
+	ReasonRefused = "Refused"
+)
+
+// Reasons of ConfigApplied.
+const (
+	// ReasonApplied means that every pooler runs the newest configuration.
+	ReasonApplied = "Applied"
+	// ReasonReloading means that poolers are still taking it up.
+	ReasonReloading = "Reloading"
+	// ReasonRejected means that the configuration can not be run.
+	ReasonRejected = "Rejected"
+)
+
+// Condition types of an Upstream.
+const (
+	// ConditionReachable is True when the server answered the last look at it.
+	ConditionReachable = "Reachable"
+	// ConditionWithinBudget is True when what pools may hold fits the budget.
+	ConditionWithinBudget = "WithinBudget"
+	// ConditionAdmissionActive is True when new server connections count themselves in at the server.
+	ConditionAdmissionActive = "AdmissionActive"
+)
+
+// Reasons of an Upstream's conditions.
+const (
+	// ReasonWithinBudget means that what pools may hold fits the budget.
+	ReasonWithinBudget = "WithinBudget"
+	// ReasonOverBudget means that the budget fell and pools have yet to let go.
+	ReasonOverBudget = "OverBudget"
+	// ReasonNoBudget means that nothing is left for pools.
+	ReasonNoBudget = "NoBudget"
+	// ReasonAdmissionQuery means that connections count themselves in with a query.
+	ReasonAdmissionQuery = "AdmissionQuery"
+	// ReasonBehindPooler means that a pooler hides the server, so that the bound rests on grants alone.
+	ReasonBehindPooler = "BehindPooler"
+	// ReasonNotAnswering means that the server did not answer.
+	ReasonNotAnswering = "NotAnswering"
+)
+
+// UpstreamFinalizer keeps an Upstream while its ledger has entries: without the
+// ledger nobody knows what is held.
+const UpstreamFinalizer = "poolfleet.dev/ledger"
+
+// GrantAnnotation is the annotation on a pooler pod that holds its grant. Only the
+// operator may set it.
+const GrantAnnotation = "poolfleet.dev/grant"

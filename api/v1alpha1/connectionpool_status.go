@@ -1,0 +1,125 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// ConnectionPoolStatus is what the operator saw and did.
+type ConnectionPoolStatus struct {
+	// conditions say what holds. Ready sums them up.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the metadata.generation that this status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+
+	// urls are the published URLs, without passwords.
+	// +optional
+	URLs PublishedURLs `json:"urls,omitzero"`
+
+	// binding names the published Secret, as the Service Binding specification asks.
+	// +optional
+	Binding SecretBinding `json:"binding,omitzero"`
+
+	// upstream is the server that was found behind the Secret.
+	// +optional
+	Upstream ResolvedUpstream `json:"upstream,omitzero"`
+
+	// serverConnections is what the pool holds of the server's budget.
+	// +optional
+	ServerConnections GrantedConnections `json:"serverConnections,omitzero"`
+
+	// replicas is how many poolers there are, ready or not.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Replicas *int32 `json:"replicas,omitempty"`
+
+	// readyReplicas is how many poolers accept clients.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ReadyReplicas *int32 `json:"readyReplicas,omitempty"`
+
+	// selector finds the poolers, for autoscalers.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Selector string `json:"selector,omitempty"`
+
+	// configRevision is the configuration that the poolers are to run.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	ConfigRevision string `json:"configRevision,omitempty"`
+}
+
+// PublishedURLs are the addresses that applications use. They hold no password:
+// the Secret that status.binding names does.
+//
+// +kubebuilder:validation:MinProperties=1
+type PublishedURLs struct {
+	// pooled is the URL for applications.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Pooled string `json:"pooled,omitempty"`
+
+	// direct is the URL of the server itself, for migrations.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Direct string `json:"direct,omitempty"`
+}
+
+// SecretBinding is the Service Binding specification's reference to a Secret.
+type SecretBinding struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+}
+
+// ResolvedUpstream says which server the pool's Secret led to.
+type ResolvedUpstream struct {
+	// name of the Upstream.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// endpoint is the server's host and port as the Secret spells them.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	Endpoint string `json:"endpoint,omitempty"`
+
+	// roleConnectionLimit is the CONNECTION LIMIT of the role that the Secret names,
+	// where it has one. Source: pg_roles.rolconnlimit.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	RoleConnectionLimit *int32 `json:"roleConnectionLimit,omitempty"`
+
+	// databaseConnectionLimit is the CONNECTION LIMIT of the database that the Secret
+	// names, where it has one. Source: pg_database.datconnlimit.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	DatabaseConnectionLimit *int32 `json:"databaseConnectionLimit,omitempty"`
+}
+
+// GrantedConnections is a pool's account.
+type GrantedConnections struct {
+	// granted is how many server connections the poolers may open now, all together.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Granted *int32 `json:"granted,omitempty"`
+
+	// share is how many they may open once the pools of the server have settled.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Share *int32 `json:"share,omitempty"`
+}

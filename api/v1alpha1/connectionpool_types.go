@@ -1,0 +1,425 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// ConnectionPool gives applications a pooled URL to one PostgreSQL server. Its
+// poolers never open more server connections than that server can spare, however
+// many pools and pods share it.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:subresource:scale:specpath=.spec.replicas,statuspath=.status.replicas,selectorpath=.status.selector
+// +kubebuilder:resource:shortName=cpool,categories=poolfleet
+// +kubebuilder:metadata:labels="servicebinding.io/provisioned-service=true"
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Granted",type=integer,JSONPath=`.status.serverConnections.granted`,description="Server connections the poolers may open now"
+// +kubebuilder:printcolumn:name="Replicas",type=integer,JSONPath=`.status.readyReplicas`,description="Poolers that are ready"
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Upstream",type=string,JSONPath=`.status.upstream.name`,priority=1
+// +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="metadata.name must be at most 52 characters, so that the names made from it (such as <name>-pool-<hash>-<pod>) fit"
+type ConnectionPool struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the object's metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is what you want.
+	// +required
+	Spec ConnectionPoolSpec `json:"spec,omitzero"`
+
+	// status is what is there.
+	// +optional
+	Status ConnectionPoolStatus `json:"status,omitzero"`
+}
+
+// ConnectionPoolList is a list of ConnectionPools.
+//
+// +kubebuilder:object:root=true
+type ConnectionPoolList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []ConnectionPool `json:"items"`
+}
+
+// PoolMode says for how long a client keeps a server connection.
+// Source: PgBouncer setting pool_mode.
+//
+// +kubebuilder:validation:Enum=Session;Transaction;Statement
+type PoolMode string
+
+const (
+	// PoolModeSession gives a client its server connection until it disconnects.
+	PoolModeSession PoolMode = "Session"
+	// PoolModeTransaction gives a client a server connection for each transaction.
+	PoolModeTransaction PoolMode = "Transaction"
+	// PoolModeStatement gives a client a server connection for each statement.
+	PoolModeStatement PoolMode = "Statement"
+)
+
+// ConnectionPoolSpec is what a team asks for.
+type ConnectionPoolSpec struct {
+	// upstream names the PostgreSQL server behind the pool.
+	// +required
+	Upstream UpstreamSource `json:"upstream,omitzero"`
+
+	// databases are the databases that clients can connect to. Empty means the one
+	// that the Secret names. Each pooler needs at least one server connection for
+	// each database.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Databases []PooledDatabase `json:"databases,omitempty"`
+
+	// mode is how long a client keeps a server connection: Session, Transaction or
+	// Statement.
+	// +optional
+	// +kubebuilder:default=Transaction
+	Mode PoolMode `json:"mode,omitempty"`
+
+	// replicas is how many poolers run. Fewer run when the server has too few
+	// connections to give each pooler one for each database; the status says so.
+	// +optional
+	// +kubebuilder:default=2
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=256
+	Replicas *int32 `json:"replicas,omitempty"`
+
+	// serverConnections is this pool's claim on the server's connections.
+	// +optional
+	ServerConnections ServerConnections `json:"serverConnections,omitzero"`
+
+	// clients limits the connections that applications open to the poolers.
+	// +optional
+	Clients Clients `json:"clients,omitzero"`
+
+	// service shapes the Service that applications connect to.
+	// +optional
+	Service PoolService `json:"service,omitzero"`
+
+	// secret shapes the Secret that holds the pooled and the direct URL.
+	// +optional
+	Secret PublishedSecret `json:"secret,omitzero"`
+
+	// parameters are further PgBouncer settings, from a list of those that can not
+	// break the connection budget.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Parameters []Parameter `json:"parameters,omitempty"`
+
+	// image is the pooler image, where it is not the operator's default.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Image string `json:"image,omitempty"`
+
+	// pod changes how the pooler pods are placed and labelled.
+	// +optional
+	Pod PodOverrides `json:"pod,omitzero"`
+
+	// podDisruptionBudget says how many poolers may be away at once.
+	// +optional
+	PodDisruptionBudget PoolDisruptionBudget `json:"podDisruptionBudget,omitzero"`
+
+	// networkPolicy restricts who reaches the poolers and whom they reach.
+	// +optional
+	NetworkPolicy PoolNetworkPolicy `json:"networkPolicy,omitzero"`
+}
+
+// ProbePolicy says when the operator looks at the server.
+//
+// +kubebuilder:validation:Enum=Always;WhenInUse
+type ProbePolicy string
+
+const (
+	// ProbeAlways looks at the server on every interval.
+	ProbeAlways ProbePolicy = "Always"
+	// ProbeWhenInUse looks only while a pooler holds a server connection, so that a
+	// server that sleeps when idle is not kept awake.
+	ProbeWhenInUse ProbePolicy = "WhenInUse"
+)
+
+// UpstreamSource names the PostgreSQL server and says how to look at it.
+type UpstreamSource struct {
+	// secretRef names the Secret, in the pool's namespace, that holds the server's
+	// URL or its parts.
+	// +required
+	SecretRef UpstreamSecretReference `json:"secretRef,omitzero"`
+
+	// probe says when the operator asks the server for its limits. Choose WhenInUse
+	// for a server that sleeps when idle.
+	// +optional
+	// +kubebuilder:default=Always
+	Probe ProbePolicy `json:"probe,omitempty"`
+
+	// probeIntervalSeconds is how often the server is asked for its limits, give or
+	// take a tenth. The default is 60.
+	// +optional
+	// +kubebuilder:validation:Minimum=10
+	// +kubebuilder:validation:Maximum=86400
+	ProbeIntervalSeconds *int32 `json:"probeIntervalSeconds,omitempty"`
+
+	// maxConnections stands in for the server's max_connections less what it
+	// reserves, where the server can not be asked, for instance behind another
+	// pooler. The budget then rests on this number alone.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=262143
+	MaxConnections *int32 `json:"maxConnections,omitempty"`
+}
+
+// UpstreamSecretReference names a Secret in the pool's own namespace.
+type UpstreamSecretReference struct {
+	// name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// key in the Secret that holds the URL. Without it the URL is looked for under
+	// DATABASE_URL, uri, url and DIRECT_URL, and then put together from host, port,
+	// user or username, password, and dbname or database.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Key string `json:"key,omitempty"`
+}
+
+// PooledDatabase is one database that clients can connect to.
+type PooledDatabase struct {
+	// name that clients connect to.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[A-Za-z0-9_][A-Za-z0-9_.-]*$')",message="name must start with a letter, a digit or _, and hold only these and . and -"
+	// +kubebuilder:validation:XValidation:rule="self != 'pgbouncer'",message="name can not be pgbouncer: PgBouncer keeps that name for its console; choose another and set database to the real one"
+	Name string `json:"name,omitempty"`
+
+	// database is its name at the server, where that differs from name.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Database string `json:"database,omitempty"`
+}
+
+// ServerConnections is a pool's claim on its server's connections, over all its poolers.
+//
+// +kubebuilder:validation:MinProperties=1
+type ServerConnections struct {
+	// weight is this pool's part of the budget beside the weights of the server's
+	// other pools. The default is 100.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	Weight *int32 `json:"weight,omitempty"`
+
+	// maximum is how many server connections the pool takes at most, over all its
+	// poolers. What it leaves goes to the server's other pools.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=262143
+	Maximum *int32 `json:"maximum,omitempty"`
+}
+
+// Clients limits what applications open.
+//
+// +kubebuilder:validation:MinProperties=1
+type Clients struct {
+	// maxConnections is how many client connections each pooler accepts. The default
+	// is 5000. Source: PgBouncer setting max_client_conn.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=100000
+	MaxConnections *int32 `json:"maxConnections,omitempty"`
+
+	// idleTimeoutSeconds closes client connections that were idle for so long. 0,
+	// the default, never does. Source: PgBouncer setting client_idle_timeout.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=604800
+	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
+}
+
+// PoolService shapes the Service of a pool. It is always named <pool>-pool.
+//
+// +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="!has(self.loadBalancerClass) || (has(self.type) && self.type == 'LoadBalancer')",message="loadBalancerClass needs type: LoadBalancer"
+// +kubebuilder:validation:XValidation:rule="!has(self.loadBalancerSourceRanges) || (has(self.type) && self.type == 'LoadBalancer')",message="loadBalancerSourceRanges needs type: LoadBalancer"
+type PoolService struct {
+	// type of the Service: ClusterIP, NodePort or LoadBalancer. The default is ClusterIP.
+	// +optional
+	// +kubebuilder:validation:Enum=ClusterIP;NodePort;LoadBalancer
+	Type corev1.ServiceType `json:"type,omitempty"`
+
+	// annotations are put on the Service, for instance for a cloud's load balancer.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	// loadBalancerClass chooses the load balancer implementation.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	LoadBalancerClass string `json:"loadBalancerClass,omitempty"`
+
+	// loadBalancerSourceRanges are the client networks let in, in CIDR notation.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=64
+	LoadBalancerSourceRanges []string `json:"loadBalancerSourceRanges,omitempty"`
+
+	// ipFamilyPolicy is the Service's own: SingleStack, PreferDualStack or RequireDualStack.
+	// +optional
+	// +kubebuilder:validation:Enum=SingleStack;PreferDualStack;RequireDualStack
+	IPFamilyPolicy corev1.IPFamilyPolicy `json:"ipFamilyPolicy,omitempty"`
+}
+
+// PublishedSecret shapes the Secret that applications read.
+//
+// +kubebuilder:validation:MinProperties=1
+type PublishedSecret struct {
+	// name of the Secret. The default is <pool>-pool.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// labels are put on the Secret.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// annotations are put on the Secret.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// Parameter is one PgBouncer setting.
+type Parameter struct {
+	// name of the setting, as in PgBouncer's documentation.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// value of the setting.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Value string `json:"value,omitempty"`
+}
+
+// PodOverrides changes the pooler pods. A change of it rolls them.
+//
+// +kubebuilder:validation:MinProperties=1
+type PodOverrides struct {
+	// labels are put on the pods beside the operator's own.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// annotations are put on the pods beside the operator's own.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	Annotations map[string]string `json:"annotations,omitempty"`
+
+	// resources of the pooler container.
+	// +optional
+	Resources *corev1.ResourceRequirements `json:"resources,omitempty"`
+
+	// nodeSelector chooses nodes by label.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=64
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+
+	// tolerations let the pods onto tainted nodes.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+
+	// affinity of the pods.
+	// +optional
+	Affinity *corev1.Affinity `json:"affinity,omitempty"`
+
+	// topologySpreadConstraints of the pods. The default spreads them over nodes
+	// where that is possible.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	TopologySpreadConstraints []corev1.TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
+
+	// priorityClassName of the pods.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+
+	// imagePullSecrets for the pooler image.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`
+}
+
+// PoolDisruptionBudget shapes the PodDisruptionBudget of a pool.
+//
+// +kubebuilder:validation:MinProperties=1
+type PoolDisruptionBudget struct {
+	// maxUnavailable is how many poolers may be evicted at once. The default is 1.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=256
+	MaxUnavailable *int32 `json:"maxUnavailable,omitempty"`
+}
+
+// NetworkPolicyMode says whether the operator makes a NetworkPolicy.
+//
+// +kubebuilder:validation:Enum=Disabled;Enabled
+type NetworkPolicyMode string
+
+const (
+	// NetworkPolicyDisabled makes none.
+	NetworkPolicyDisabled NetworkPolicyMode = "Disabled"
+	// NetworkPolicyEnabled makes one for the pool's poolers.
+	NetworkPolicyEnabled NetworkPolicyMode = "Enabled"
+)
+
+// PoolNetworkPolicy shapes the NetworkPolicy of a pool.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.from) || self.mode == 'Enabled'",message="from has no effect unless mode is Enabled: set mode: Enabled or leave from out"
+type PoolNetworkPolicy struct {
+	// mode is Enabled to make a NetworkPolicy for the poolers: clients of `from` reach
+	// the pooled port, the operator reaches the status port, and the poolers reach
+	// DNS and the server's port.
+	// +required
+	Mode NetworkPolicyMode `json:"mode,omitempty"`
+
+	// from are the clients let in. Empty lets in all.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	From []networkingv1.NetworkPolicyPeer `json:"from,omitempty"`
+}

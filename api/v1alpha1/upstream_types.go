@@ -1,0 +1,306 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/intstr"
+)
+
+// Upstream is one PostgreSQL server and the account of its connections. The
+// operator makes it when the first ConnectionPool names the server. Its spec
+// belongs to the database's administrator.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,categories=poolfleet
+// +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.status.endpoints[0].address`
+// +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.server.version`
+// +kubebuilder:printcolumn:name="Max",type=integer,JSONPath=`.status.capacity.maxConnections`,description="The server's max_connections"
+// +kubebuilder:printcolumn:name="Reserved",type=integer,JSONPath=`.status.capacity.withheld`,description="Connections that pools never take"
+// +kubebuilder:printcolumn:name="Budget",type=integer,JSONPath=`.status.capacity.budget`,description="Connections that all pools together may take"
+// +kubebuilder:printcolumn:name="Granted",type=integer,JSONPath=`.status.granted`,description="Connections that pools may open now"
+// +kubebuilder:printcolumn:name="Reachable",type=string,JSONPath=`.status.conditions[?(@.type=="Reachable")].status`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+type Upstream struct {
+	metav1.TypeMeta `json:",inline"`
+
+	// metadata is the object's metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitzero"`
+
+	// spec is the administrator's word on how much pools may take.
+	// +optional
+	Spec UpstreamSpec `json:"spec,omitzero"`
+
+	// status is the account: what the server has, and who holds what.
+	// +optional
+	Status UpstreamStatus `json:"status,omitzero"`
+}
+
+// UpstreamList is a list of Upstreams.
+//
+// +kubebuilder:object:root=true
+type UpstreamList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitzero"`
+	Items           []Upstream `json:"items"`
+}
+
+// UpstreamSpec is the administrator's word on how much pools may take.
+//
+// +kubebuilder:validation:MinProperties=1
+type UpstreamSpec struct {
+	// directConnections is how many connections pools leave to others: migrations,
+	// people, exporters, the operator's own look at the server. A number, or a
+	// percentage of max_connections. At least 2; the default is 5%, at least 3.
+	// +optional
+	// +kubebuilder:validation:XIntOrString
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 2 : self.matches('^([0-9]|[1-9][0-9])%$')",message="directConnections must be a number of at least 2, or a percentage from 0% to 99% (at least 2 connections are kept in any case)"
+	DirectConnections *intstr.IntOrString `json:"directConnections,omitempty"`
+
+	// maxServerConnections is a ceiling on what all pools together take, below what
+	// the server could give, for instance where two clusters share it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=262143
+	MaxServerConnections *int32 `json:"maxServerConnections,omitempty"`
+
+	// allowedNamespaces are the namespaces whose pools may use this server. Empty
+	// means all.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=1024
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
+}
+
+// UpstreamStatus is the account of a server.
+type UpstreamStatus struct {
+	// conditions say what holds.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the metadata.generation that this status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+
+	// endpoints are the addresses under which the server was found.
+	// +optional
+	// +listType=map
+	// +listMapKey=address
+	// +kubebuilder:validation:MaxItems=64
+	Endpoints []ServerEndpoint `json:"endpoints,omitempty"`
+
+	// server is the PostgreSQL process that has the connections.
+	// +optional
+	Server ServerIdentity `json:"server,omitzero"`
+
+	// capacity is the arithmetic that leads to the budget.
+	// +optional
+	Capacity Capacity `json:"capacity,omitzero"`
+
+	// granted is how many connections pools may open now, all together.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Granted *int32 `json:"granted,omitempty"`
+
+	// pools are the claims on this server and what each comes to.
+	// +optional
+	// +listType=map
+	// +listMapKey=namespace
+	// +listMapKey=name
+	// +kubebuilder:validation:MaxItems=1024
+	Pools []PoolAccount `json:"pools,omitempty"`
+
+	// ledgerGeneration numbers the grants. It only grows.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	LedgerGeneration *int64 `json:"ledgerGeneration,omitempty"`
+
+	// ledger holds an entry for every pooler pod that may hold connections. The
+	// operator writes it before it tells the pod.
+	// +optional
+	// +listType=map
+	// +listMapKey=uid
+	// +kubebuilder:validation:MaxItems=4096
+	Ledger []LedgerEntry `json:"ledger,omitempty"`
+}
+
+// ServerEndpoint is one address of a server.
+type ServerEndpoint struct {
+	// address is host and port, as the Secret of a pool spells them.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=300
+	Address string `json:"address,omitempty"`
+}
+
+// ServerIdentity tells one PostgreSQL server from another.
+type ServerIdentity struct {
+	// systemIdentifier names the data. A replica and a branch share it with the
+	// server they came from. Source: pg_control_system().
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=32
+	SystemIdentifier string `json:"systemIdentifier,omitempty"`
+
+	// startTime names the process. Source: pg_postmaster_start_time().
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	StartTime string `json:"startTime,omitempty"`
+
+	// version of PostgreSQL. Source: setting server_version.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	Version string `json:"version,omitempty"`
+}
+
+// CapacitySource says where the numbers come from.
+//
+// +kubebuilder:validation:Enum=Observed;Declared
+type CapacitySource string
+
+const (
+	// CapacityObserved numbers were read from the server.
+	CapacityObserved CapacitySource = "Observed"
+	// CapacityDeclared numbers were read from a pool's spec.upstream.maxConnections.
+	CapacityDeclared CapacitySource = "Declared"
+)
+
+// Capacity is the arithmetic of a server's budget:
+// budget = min(maxConnections - withheld, maxServerConnections).
+type Capacity struct {
+	// source is Observed where the server was asked, Declared where a pool's spec
+	// stands in.
+	// +required
+	Source CapacitySource `json:"source,omitempty"`
+
+	// maxConnections is the server's. Source: setting max_connections.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	MaxConnections *int32 `json:"maxConnections,omitempty"`
+
+	// superuserReserved is the server's. Source: setting superuser_reserved_connections.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	SuperuserReserved *int32 `json:"superuserReserved,omitempty"`
+
+	// reserved is the server's, from PostgreSQL 16 on. Source: setting reserved_connections.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Reserved *int32 `json:"reserved,omitempty"`
+
+	// direct is how many connections are left to others than pools.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Direct *int32 `json:"direct,omitempty"`
+
+	// withheld is superuserReserved + reserved + direct.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Withheld *int32 `json:"withheld,omitempty"`
+
+	// budget is how many connections all pools together may take.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Budget *int32 `json:"budget,omitempty"`
+}
+
+// PoolAccount is one pool's claim on a server and what it comes to.
+type PoolAccount struct {
+	// namespace of the ConnectionPool.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+
+	// name of the ConnectionPool.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// weight of the pool.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Weight *int32 `json:"weight,omitempty"`
+
+	// floor is the least that one of its poolers needs: one for each database.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	Floor *int32 `json:"floor,omitempty"`
+
+	// share is how many connections it gets once all pools have settled.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Share *int32 `json:"share,omitempty"`
+
+	// granted is how many connections its poolers may open now.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Granted *int32 `json:"granted,omitempty"`
+
+	// held is how many connections its poolers may still hold.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Held *int32 `json:"held,omitempty"`
+}
+
+// LedgerEntry is what one pooler pod was granted and may hold.
+type LedgerEntry struct {
+	// uid of the pod. A name can come back; a uid can not.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	UID types.UID `json:"uid,omitempty"`
+
+	// namespace of the pod.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+
+	// pod is the pod's name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Pod string `json:"pod,omitempty"`
+
+	// pool is the name of its ConnectionPool.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Pool string `json:"pool,omitempty"`
+
+	// gen is the number of the pod's newest grant.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Gen *int64 `json:"gen,omitempty"`
+
+	// granted is how many connections that grant allows.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Granted *int32 `json:"granted,omitempty"`
+
+	// held is the most it may hold: it rises with a grant and falls only when the pod
+	// acknowledges that very grant, or is gone.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Held *int32 `json:"held,omitempty"`
+
+	// config is the configuration that the grant names.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Config string `json:"config,omitempty"`
+}

@@ -1,0 +1,150 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package contract is what the manager and the pooler say to each other: the
+// configuration document, the grant and the status. Manager and pooler may be one
+// release apart, so fields are only ever added and unknown ones are ignored. It
+// holds values and their encoding, nothing that acts.
+package contract
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
+)
+
+// Ports of a pooler pod.
+const (
+	// ClientPort is where clients connect.
+	ClientPort = 5432
+	// StatusPort serves health and status over HTTP.
+	StatusPort = 9127
+)
+
+// Paths in a pooler's container. The manager mounts them, the pooler reads them.
+const (
+	// ConfigDir is where the pool's configuration Secret is mounted.
+	ConfigDir = "/etc/poolfleet/config"
+	// ConfigKey is the Secret's key, and so the file, that holds the Document.
+	ConfigKey = "config.json"
+	// PodDir is where the downward API volume is mounted.
+	PodDir = "/etc/poolfleet/pod"
+	// GrantFile in PodDir holds the pod's grant annotation; empty without one.
+	GrantFile = "grant"
+	// UIDFile in PodDir holds the pod's metadata.uid.
+	UIDFile = "uid"
+	// RunDir is a memory-backed emptyDir: PgBouncer's files, its socket, and what
+	// must outlive a restart of the container.
+	RunDir = "/run/poolfleet"
+)
+
+// Document is the configuration of every pooler of a pool.
+type Document struct {
+	// Version of this document's shape. It is raised only when an older pooler must
+	// refuse the document.
+	Version int `json:"version"`
+	// StatusKey authenticates /status both ways; 32 random bytes.
+	StatusKey []byte `json:"statusKey"`
+	// PgBouncer is what PgBouncer runs.
+	PgBouncer pgbouncer.Config `json:"pgbouncer"`
+}
+
+// DocumentVersion is the version that this release writes and the newest it reads.
+const DocumentVersion = 1
+
+// Encode returns the document as it travels, and its revision: a digest that
+// names exactly these bytes. The revision stands in annotations and statuses; the
+// random StatusKey in the bytes keeps it from betraying a guessable password.
+func (d Document) Encode() (data []byte, revision string, err error) {
+	data, err = json.Marshal(d)
+	if err != nil {
+		return nil, "", fmt.Errorf("encoding the configuration: %w", err)
+	}
+	return data, Revision(data), nil
+}
+
+// Revision names the bytes of an encoded Document.
+func Revision(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:8])
+}
+
+// DecodeDocument reads an encoded Document. It refuses a newer version.
+func DecodeDocument(data []byte) (Document, error) {
+	var d Document
+	if err := json.Unmarshal(data, &d); err != nil {
+		// The decoder's error can quote what it read, which may be a password.
+		return Document{}, fmt.Errorf("decoding the configuration: it is not the JSON expected")
+	}
+	if d.Version > DocumentVersion {
+		return Document{}, fmt.Errorf("decoding the configuration: its version is %d, this pooler knows %d: upgrade the pooler image", d.Version, DocumentVersion)
+	}
+	return d, nil
+}
+
+// Grant is how many server connections one pod may open. It stands in the pod's
+// annotation v1alpha1.GrantAnnotation.
+type Grant struct {
+	// UID of the pod it is meant for. A copied pod carries another's and obeys none.
+	UID string `json:"uid"`
+	// Gen only grows; a pod obeys none lower than it has seen.
+	Gen int64 `json:"gen"`
+	// Share is how many server connections, over all databases. 0 is parked:
+	// PgBouncer does not run.
+	Share int32 `json:"share"`
+	// Config is the revision of the Document that goes with this grant.
+	Config string `json:"config"`
+}
+
+// Encode returns the grant as it stands in the annotation.
+func (g Grant) Encode() string {
+	data, err := json.Marshal(g)
+	if err != nil {
+		panic(err) // Strings and integers always encode.
+	}
+	return string(data)
+}
+
+// DecodeGrant reads an annotation. An empty one is the zero Grant, which grants nothing.
+func DecodeGrant(annotation string) (Grant, error) {
+	if annotation == "" {
+		return Grant{}, nil
+	}
+	var g Grant
+	if err := json.Unmarshal([]byte(annotation), &g); err != nil {
+		return Grant{}, fmt.Errorf("decoding the grant: %w", err)
+	}
+	if g.Share < 0 || g.Gen < 0 {
+		return Grant{}, fmt.Errorf("decoding the grant: share %d and generation %d must not be negative", g.Share, g.Gen)
+	}
+	return g, nil
+}
+
+// Status is a pooler's account of itself: what PgBouncer reports, not what it
+// was told.
+type Status struct {
+	UID string `json:"uid"`
+	// Gen of the grant in force; 0 before the first.
+	Gen int64 `json:"gen"`
+	// Config is the revision in force.
+	Config string `json:"config"`
+	// Cap is the sum of the limits PgBouncer runs with (SHOW DATABASES.max_connections);
+	// 0 while PgBouncer is not running.
+	Cap int32 `json:"cap"`
+	// Current is the server connections it has, logins included
+	// (SHOW DATABASES.current_connections).
+	Current int32 `json:"current"`
+	// Active is the server connections in use by clients (SHOW POOLS.sv_active).
+	Active int32 `json:"active"`
+	// Waiting is the clients waiting for one (SHOW POOLS.cl_waiting).
+	Waiting int32 `json:"waiting"`
+	// Clients is the client connections.
+	Clients int32 `json:"clients"`
+	// Draining is true once the pod was told to end.
+	Draining bool `json:"draining,omitempty"`
+	// Problem says in words why the newest configuration is not in force; no secret in it.
+	Problem string `json:"problem,omitempty"`
+}
