@@ -1,0 +1,3 @@
+module github.com/poolfleet/poolfleet/hack/images
+
+go 1.26.0

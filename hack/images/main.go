@@ -1,0 +1,43 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command images makes root file systems and container images out of Debian
+// packages and our own binaries, without Docker and without a registry.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usage = `usage: images COMMAND [flags]
+
+  rootfs --set NAME --out DIR   unpack a set of Debian packages into a root file system
+
+Flags of a command: images COMMAND --help
+`
+
+var commands = map[string]func(context.Context, []string) error{
+	"rootfs": runRootfs,
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(2)
+	}
+	if err := commands[os.Args[1]](ctx, os.Args[2:]); err != nil {
+		fmt.Fprintf(os.Stderr, "images %s: %v\n", os.Args[1], err)
+		os.Exit(1)
+	}
+}
+
+// say reports progress; standard output is for results.
+func say(format string, args ...any) {
+	fmt.Fprintf(os.Stderr, "images: "+format+"\n", args...)
+}
