@@ -17,7 +17,6 @@ import (
 
 	"github.com/golangci/golangci-lint/v2/pkg/commands"
 	"github.com/golangci/golangci-lint/v2/pkg/exitcodes"
-
 	// Plugins register themselves: "kubeapilinter" and "logcheck".
 	_ "sigs.k8s.io/kube-api-linter"
 	_ "sigs.k8s.io/logtools/logcheck/gclplugin"
