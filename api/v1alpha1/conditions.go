@@ -58,6 +58,9 @@ const (
 	ReasonInRecovery = "InRecovery"
 	// ReasonAlreadyPooled means that a pooler answers in place of the server.
 	ReasonAlreadyPooled = "AlreadyPooled"
+	// ReasonServerFull means that the server answers but has no connection left, not even
+	// for a look at it.
+	ReasonServerFull = "ServerFull"
 	// ReasonAddressForbidden means that the operator may not connect to the address.
 	ReasonAddressForbidden = "AddressForbidden"
 )

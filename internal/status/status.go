@@ -1,0 +1,245 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package status turns what one pass saw into conditions. It is pure: the same
+// facts give the same conditions, and it decides nothing but what to say.
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+)
+
+// Facts are what one pass over a ConnectionPool saw.
+type Facts struct {
+	// Generation is the metadata.generation the pass read.
+	Generation int64
+	// Previous are the conditions as they stand, for their transition times.
+	Previous []metav1.Condition
+	// Blocked is what stopped the pass, if anything did.
+	Blocked *Blocked
+	// Probe is why the last look at the server failed although the pass went on, if it did.
+	Probe *Blocked
+	// Observed is true once the server's limits are known.
+	Observed bool
+	// Declared is the stand-in for the server's word, if the spec has one.
+	Declared *int32
+	// Account is the pool's line in the Upstream, once it has one.
+	Account *Account
+	// Poolers are the pods as their Deployment counts them, once there is one.
+	Poolers *Poolers
+	// Config says which pods run which configuration.
+	Config Config
+}
+
+// Account is a pool's line in its Upstream's ledger.
+type Account struct {
+	Upstream string
+	// Budget is what all pools of the server may take.
+	Budget                      int32
+	Floor, Share, Granted, Held int32
+	// Waiting is how many pods of the pool have no grant yet.
+	Waiting int32
+}
+
+// Poolers are the pods of a pool.
+type Poolers struct {
+	// Wanted is spec.replicas, Bounded what the budget allows of it.
+	Wanted, Bounded          int32
+	Replicas, Ready, Updated int32
+	// Current is true when the counts speak of the newest Deployment.
+	Current bool
+}
+
+// Config says which pods run which configuration.
+type Config struct {
+	Revision string
+	// Applied and Pods are how many pods run Revision, of how many that have a grant.
+	Applied, Pods int32
+	// Problem is why a pod refuses it, in PgBouncer's words.
+	Problem string
+}
+
+// Compute returns every condition of a pool, in a fixed order.
+func Compute(facts Facts, now metav1.Time) []metav1.Condition {
+	parts := []metav1.Condition{
+		upstreamObserved(facts), budgetGranted(facts), poolersAvailable(facts), configApplied(facts),
+	}
+	ready := readyOf(facts, parts)
+	all := append([]metav1.Condition{ready}, parts...)
+	all = append(all, progress(facts, ready, parts)...)
+	for i := range all {
+		all[i].ObservedGeneration = facts.Generation
+		all[i].LastTransitionTime = transition(facts.Previous, all[i], now)
+	}
+	return all
+}
+
+func transition(previous []metav1.Condition, c metav1.Condition, now metav1.Time) metav1.Time {
+	if old := meta.FindStatusCondition(previous, c.Type); old != nil && old.Status == c.Status {
+		return old.LastTransitionTime
+	}
+	return now
+}
+
+func condition(kind string, status metav1.ConditionStatus, reason, format string, args ...any) metav1.Condition {
+	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// blockedOn returns the condition that stopped the pass, if it is of this kind.
+func blockedOn(facts Facts, kind string) (metav1.Condition, bool) {
+	if b := facts.Blocked; b != nil && b.Condition == kind {
+		return condition(kind, metav1.ConditionFalse, b.Reason, "%s", b.Message), true
+	}
+	return metav1.Condition{}, false
+}
+
+func upstreamObserved(facts Facts) metav1.Condition {
+	const kind = poolv1.ConditionUpstreamObserved
+	if c, ok := blockedOn(facts, kind); ok {
+		return c
+	}
+	switch {
+	case facts.Probe != nil:
+		return condition(kind, metav1.ConditionFalse, facts.Probe.Reason, "%s; the last known limits stay in force", facts.Probe.Message)
+	case facts.Declared != nil:
+		return condition(kind, metav1.ConditionTrue, poolv1.ReasonDeclared,
+			"spec.upstream.maxConnections stands in for the server's own limit: %d", *facts.Declared)
+	case facts.Observed:
+		return condition(kind, metav1.ConditionTrue, poolv1.ReasonObserved, "The server's limits were read")
+	}
+	return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "The server was not asked yet")
+}
+
+func budgetGranted(facts Facts) metav1.Condition {
+	const kind = poolv1.ConditionBudgetGranted
+	if c, ok := blockedOn(facts, kind); ok {
+		return c
+	}
+	a := facts.Account
+	switch {
+	case a == nil:
+		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "The pool has no line in a server's account yet")
+	case a.Share < a.Floor && wanted(facts) > 0:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget,
+			"Upstream %s has %d connections for pools and none is left for this one: a pooler needs at least %d; raise the server's max_connections, or lower the claims of its other pools",
+			a.Upstream, a.Budget, a.Floor)
+	case facts.Poolers != nil && facts.Poolers.Bounded < facts.Poolers.Wanted:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget,
+			"The pool's %d connections are enough for %d of %d poolers at %d each: lower spec.replicas, or raise the server's max_connections",
+			a.Share, facts.Poolers.Bounded, facts.Poolers.Wanted, a.Floor)
+	case a.Waiting > 0:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonWaitingForRelease,
+			"%d of the pool's pods wait for connections that others have yet to let go of", a.Waiting)
+	case a.Granted == 0 && wanted(facts) > 0:
+		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "No pod has asked for connections yet")
+	}
+	return condition(kind, metav1.ConditionTrue, poolv1.ReasonGranted, "%d of %d connections granted", a.Granted, a.Share)
+}
+
+func wanted(facts Facts) int32 {
+	if facts.Poolers == nil {
+		return 1
+	}
+	return facts.Poolers.Wanted
+}
+
+func poolersAvailable(facts Facts) metav1.Condition {
+	const kind = poolv1.ConditionPoolersAvailable
+	if c, ok := blockedOn(facts, kind); ok {
+		return c
+	}
+	p := facts.Poolers
+	switch {
+	case p == nil:
+		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "There are no poolers yet")
+	case p.Wanted == 0:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonScaledToZero, "spec.replicas is 0")
+	case p.Ready == 0:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonUnavailable, "0 of %d poolers are ready", p.Bounded)
+	case p.Bounded > 1 && p.Ready < p.Bounded-1:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonUnavailable, "%d of %d poolers are ready", p.Ready, p.Bounded)
+	case rollingOut(p):
+		return condition(kind, metav1.ConditionTrue, poolv1.ReasonRollingOut, "%d of %d poolers are ready, %d of the newest shape", p.Ready, p.Bounded, p.Updated)
+	}
+	return condition(kind, metav1.ConditionTrue, poolv1.ReasonMinimumAvailable, "%d of %d poolers are ready", p.Ready, p.Bounded)
+}
+
+func rollingOut(p *Poolers) bool {
+	return !p.Current || p.Ready != p.Bounded || p.Updated != p.Bounded || p.Replicas != p.Bounded
+}
+
+func configApplied(facts Facts) metav1.Condition {
+	const kind = poolv1.ConditionConfigApplied
+	if c, ok := blockedOn(facts, kind); ok {
+		return c
+	}
+	c := facts.Config
+	switch {
+	case c.Revision == "":
+		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "There is no configuration yet")
+	case c.Problem != "":
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonRejected, "A pooler keeps the configuration before this one: %s", strings.TrimSuffix(c.Problem, "."))
+	case c.Pods == 0:
+		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "No pooler runs yet")
+	case c.Applied < c.Pods:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonReloading, "%d of %d poolers run configuration %s", c.Applied, c.Pods, c.Revision)
+	}
+	return condition(kind, metav1.ConditionTrue, poolv1.ReasonApplied, "%d of %d poolers run configuration %s", c.Applied, c.Pods, c.Revision)
+}
+
+// readyOf sums up: the first part that is not True is why clients can't connect.
+// A budget too small for every pooler asked for, and a reload under way, leave
+// the running poolers serving, so they do not count against it.
+func readyOf(facts Facts, parts []metav1.Condition) metav1.Condition {
+	const kind = poolv1.ConditionReady
+	serving := facts.Poolers != nil && facts.Poolers.Ready > 0
+	for _, p := range parts {
+		if p.Status == metav1.ConditionTrue || (serving && tolerable(p)) {
+			continue
+		}
+		if p.Status == metav1.ConditionFalse {
+			return condition(kind, metav1.ConditionFalse, p.Reason, "%s", p.Message)
+		}
+		return condition(kind, unknownUnless(facts.Poolers != nil), cmp.Or(p.Reason, poolv1.ReasonPending), "%s", p.Message)
+	}
+	return condition(kind, metav1.ConditionTrue, poolv1.ReasonAvailable, "Clients can connect")
+}
+
+func unknownUnless(started bool) metav1.ConditionStatus {
+	if started {
+		return metav1.ConditionFalse
+	}
+	return metav1.ConditionUnknown
+}
+
+func tolerable(c metav1.Condition) bool {
+	return c.Type == poolv1.ConditionBudgetGranted || c.Type == poolv1.ConditionConfigApplied ||
+		(c.Type == poolv1.ConditionUpstreamObserved && c.Reason == poolv1.ReasonServerFull)
+}
+
+// progress gives the conditions that kstatus reads: Stalled while only a person
+// can help, Reconciling while the operator is still at it.
+func progress(facts Facts, ready metav1.Condition, parts []metav1.Condition) []metav1.Condition {
+	if b := cmp.Or(facts.Blocked, facts.Probe); b != nil {
+		return []metav1.Condition{condition(poolv1.ConditionStalled, metav1.ConditionTrue, b.Reason, "%s", b.Message)}
+	}
+	for _, p := range parts {
+		switch p.Reason {
+		case poolv1.ReasonRollingOut, poolv1.ReasonReloading, poolv1.ReasonWaitingForRelease, poolv1.ReasonPending:
+			return []metav1.Condition{condition(poolv1.ConditionReconciling, metav1.ConditionTrue, p.Reason, "%s", p.Message)}
+		case poolv1.ReasonInsufficientBudget, poolv1.ReasonRejected:
+			return []metav1.Condition{condition(poolv1.ConditionStalled, metav1.ConditionTrue, p.Reason, "%s", p.Message)}
+		}
+	}
+	if ready.Status != metav1.ConditionTrue && ready.Reason != poolv1.ReasonScaledToZero {
+		return []metav1.Condition{condition(poolv1.ConditionReconciling, metav1.ConditionTrue, ready.Reason, "%s", ready.Message)}
+	}
+	return nil
+}
