@@ -16,15 +16,20 @@ import (
 const usage = `usage: images COMMAND [flags]
 
   rootfs --set NAME --out DIR   unpack a set of Debian packages into a root file system
+  build --out DIR [IMAGE...]    build images as archives, and with --push send them to a registry
+  digest --out DIR IMAGE        print the reference by digest of a built image
 
 Flags of a command: images COMMAND --help
 `
 
 var commands = map[string]func(context.Context, []string) error{
 	"rootfs": runRootfs,
+	"build":  runBuild,
+	"digest": runDigest,
 }
 
 func main() {
+	syscall.Umask(0o022) // Roots are read by users other than the one who makes them.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {

@@ -21,14 +21,13 @@ import (
 
 // common are the flags of every command that fetches packages.
 type common struct {
-	repo, cache, arch, mirror, keyring string
-	refresh                            bool
+	repo, cache, mirror, keyring string
+	refresh                      bool
 }
 
 func (c *common) register(flags *flag.FlagSet) {
 	flags.StringVar(&c.repo, "repo", "", "the repository (default: found upwards from here)")
 	flags.StringVar(&c.cache, "cache", "", "where downloads are kept (default: .cache of the repository)")
-	flags.StringVar(&c.arch, "arch", runtime.GOARCH, "architecture: amd64 or arm64")
 	flags.StringVar(&c.mirror, "mirror", "", "address of a Debian archive (default: those in apt's own sources)")
 	flags.StringVar(&c.keyring, "keyring", "/usr/share/keyrings/debian-archive-keyring.gpg", "Debian's archive keys")
 	flags.BoolVar(&c.refresh, "refresh", false, "ask Debian for newer packages")
@@ -70,7 +69,7 @@ func findRepository() (string, error) {
 	}
 }
 
-func (c *common) maker(ctx context.Context) (*rootfs.Maker, error) {
+func (c *common) maker(ctx context.Context, arch string) (*rootfs.Maker, error) {
 	if err := debian.RequireTools(); err != nil {
 		return nil, err
 	}
@@ -89,7 +88,7 @@ func (c *common) maker(ctx context.Context) (*rootfs.Maker, error) {
 		Refresh: c.refresh,
 		Say:     say,
 		Apt: &debian.Apt{
-			Suite: rootfs.Suite, Arch: c.arch, Cache: filepath.Join(c.cache, "debian"),
+			Suite: rootfs.Suite, Arch: arch, Cache: filepath.Join(c.cache, "debian"),
 			Mirrors: mirrors, Keyring: c.keyring, Say: say,
 		},
 	}, nil
@@ -101,6 +100,7 @@ func runRootfs(ctx context.Context, args []string) error {
 	names := strings.Join(slices.Sorted(maps.Keys(rootfs.Sets())), ", ")
 	name := flags.String("set", "", "which set: "+names)
 	out := flags.String("out", "", "directory for the root file system")
+	arch := flags.String("arch", runtime.GOARCH, "architecture: amd64 or arm64")
 	c.register(flags)
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -112,7 +112,7 @@ func runRootfs(ctx context.Context, args []string) error {
 	if err := c.complete(); err != nil {
 		return err
 	}
-	maker, err := c.maker(ctx)
+	maker, err := c.maker(ctx, *arch)
 	if err != nil {
 		return err
 	}

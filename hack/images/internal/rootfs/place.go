@@ -6,6 +6,8 @@ package rootfs
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +26,19 @@ func readStamp(dir string) (Stamp, bool) {
 	}
 	return stamp, true
 }
+
+// Key names exactly this root's contents, for files derived from it.
+func (s Stamp) Key() string {
+	hash := sha256.New()
+	fmt.Fprintln(hash, s.Definition)
+	for _, pkg := range s.Packages {
+		fmt.Fprintln(hash, pkg.Name, pkg.SHA256)
+	}
+	return hex.EncodeToString(hash.Sum(nil))
+}
+
+// Skip reports whether a path in a root is our book-keeping rather than contents.
+func Skip(name string) bool { return name == stampFile }
 
 func writeStamp(dir string, stamp Stamp) error {
 	text, err := json.MarshalIndent(stamp, "", "  ")

@@ -60,10 +60,22 @@ var (
 // Sets returns every set there is, by name.
 func Sets() map[string]Set {
 	sets := map[string]Set{}
-	for _, set := range []Set{pgbouncer(), postgres(), node()} {
+	for _, set := range []Set{static(), pgbouncer(), postgres(), node()} {
 		sets[set.Name] = set
 	}
 	return sets
+}
+
+// static is for a statically linked program that speaks TLS.
+func static() Set {
+	return Set{
+		Name:     "static",
+		Programs: []Program{{"ca-certificates", ""}},
+		Follow:   libraries,
+		Avoid:    noLibraries,
+		Only:     onlyCert,
+		Users:    []User{root, nobody, {"poolfleet", PoolerID, "/"}},
+	}
 }
 
 // pgbouncer has no shell, no package manager and no Perl. Floor: 1.26.1 is the
