@@ -1,0 +1,168 @@
+# SPDX-FileCopyrightText: The Poolfleet Authors
+# SPDX-License-Identifier: Apache-2.0
+
+# One set of flags for every build, so that all of them share Go's build cache.
+# No version control stamp: the same sources give the same binaries and images.
+export GOFLAGS := -trimpath -buildvcs=false
+export CGO_ENABLED := 0
+
+CACHE := $(CURDIR)/.cache
+BIN := $(CACHE)/bin
+STAMPS := $(CACHE)/stamps
+ROOTFS := $(CACHE)/rootfs
+CLUSTER_KUBECONFIG := $(CACHE)/cluster/kubeconfig
+
+# What integration tests run: PgBouncer and PostgreSQL, API server and etcd.
+export POOLFLEET_ROOTFS := $(ROOTFS)
+export KUBEBUILDER_ASSETS := $(CACHE)/envtest
+export GOLANGCI_LINT_CACHE := $(CACHE)/golangci-lint
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+# One step at a time: each uses all processors, and its output stays in one piece.
+.NOTPARALLEL:
+MAKEFLAGS += --no-builtin-rules
+
+STEP := @hack/step.sh
+CHECK := @hack/check.sh
+
+# go_files lists what a build of the given directories depends on.
+go_files = $(shell find $(wildcard $(1)) -name testdata -prune -o -type f ! -name '*_test.go' ! -name '*.md' -print)
+
+PRODUCT := go.mod go.sum $(call go_files,api cmd controllers internal)
+IMAGES_TOOL := $(call go_files,hack/images)
+LOCALCLUSTER := $(call go_files,hack/localcluster)
+
+##@ Try it
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nEverything made here lies under .cache, which may be deleted at any time after make cluster-down.\n'
+
+# With KUBECONFIG set, the demo runs on that cluster and brings none up. Its nodes
+# must have the images: .cache/images holds them after `make images`.
+.PHONY: demo
+ifdef KUBECONFIG
+demo: $(BIN)/demo ## From nothing to a query through the pooled URL, on a local cluster or the one of KUBECONFIG
+	@$(BIN)/demo
+else
+demo: cluster-up images $(BIN)/demo
+	@KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(BIN):$$PATH $(BIN)/demo
+endif
+
+.PHONY: cluster-up
+cluster-up: check-node $(STAMPS)/localcluster $(STAMPS)/rootfs-node ## Start the local one-node Kubernetes: no Docker, nothing left on the host
+	$(STEP) "Starting Kubernetes on this machine" --expect "up to half a minute" \
+		--hint "every component's log is under .cache/cluster; \`make cluster-down\` clears what is left" -- \
+		$(BIN)/localcluster up
+
+.PHONY: cluster-down
+cluster-down: ## Stop the local cluster and remove every trace of it from the host
+	@if [[ -x $(BIN)/localcluster ]]; then hack/step.sh "Stopping the local cluster" -- $(BIN)/localcluster down; \
+	else echo "No local cluster was ever built here."; fi
+
+##@ Test
+
+.PHONY: test
+test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres $(STAMPS)/localcluster ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
+	$(STEP) "Testing the operator" --expect "about 2 minutes after the first build" -- go test -timeout 20m ./...
+	$(STEP) "Looking for data races where no Kubernetes code is linked" -- hack/race.sh
+	$(STEP) "Testing hack/tools" -- go -C hack/tools test ./...
+	$(STEP) "Testing hack/images" -- go -C hack/images test ./...
+	$(STEP) "Testing hack/localcluster" -- go -C hack/localcluster test ./...
+
+.PHONY: e2e
+e2e: cluster-up images ## End-to-end tests on the local cluster, which stays up
+	$(STEP) "Running the end-to-end tests" --expect "up to 15 minutes" \
+		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 30m ./hack/e2e/...
+
+##@ Build
+
+.PHONY: images
+images: $(STAMPS)/images ## Container images of the operator, the pooler and a PostgreSQL, as archives in .cache/images
+
+##@ Develop
+
+.PHONY: generate
+generate: $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/chartgen ## Write deepcopy, apply configurations, CRDs, RBAC, chart parts and the API reference
+	$(STEP) "Generating code, definitions, rules and the API reference" -- hack/generate.sh $(BIN)
+
+.PHONY: fmt
+fmt: $(BIN)/golangci-lint ## Format every Go file
+	$(STEP) "Formatting" -- $(BIN)/golangci-lint fmt --config .golangci.yml ./...
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint $(BIN)/sizes ## Lint code, API types and scripts, and measure functions and files
+	@hack/lint.sh $(BIN)
+
+.PHONY: verify
+verify: $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/chartgen $(BIN)/golangci-lint ## Generate, format, compare modules, and fail if anything is not committed
+	$(CHECK) go git
+	@hack/verify.sh $(BIN)
+
+# Tools, built from the versions pinned in hack/tools.
+
+TOOLS_MODULE := hack/tools/go.mod hack/tools/go.sum
+
+$(BIN)/golangci-lint: $(wildcard hack/tools/golangci/*)
+	$(CHECK) go
+	$(STEP) "Building golangci-lint with the Kubernetes linters" --expect "about 2 minutes the first time" -- \
+		go -C hack/tools/golangci build -o $@ .
+	@touch $@
+
+$(BIN)/controller-gen: TOOL := sigs.k8s.io/controller-tools/cmd/controller-gen
+$(BIN)/crd-ref-docs: TOOL := github.com/elastic/crd-ref-docs
+$(BIN)/kustomize: TOOL := sigs.k8s.io/kustomize/kustomize/v5
+$(BIN)/kubeconform: TOOL := github.com/yannh/kubeconform/cmd/kubeconform
+$(BIN)/chartgen: TOOL := ./chartgen
+$(BIN)/sizes: TOOL := ./sizes
+$(BIN)/chartgen: $(wildcard hack/tools/chartgen/*.go)
+$(BIN)/sizes: $(wildcard hack/tools/sizes/*.go)
+
+$(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/kustomize $(BIN)/kubeconform $(BIN)/chartgen $(BIN)/sizes: $(TOOLS_MODULE)
+	$(CHECK) go
+	$(STEP) "Building $(@F)" --expect "up to half a minute the first time" -- go -C hack/tools build -o $@ $(TOOL)
+	@touch $@
+
+# Parts that tests and the cluster are made of.
+
+.PHONY: check-packages check-node
+check-packages:
+	$(CHECK) go git gcc linux root apt-get dpkg-deb
+
+check-node:
+	$(CHECK) go git linux root apt-get dpkg-deb
+
+$(BIN)/images: $(IMAGES_TOOL)
+	$(CHECK) go
+	$(STEP) "Building the image tool" -- go -C hack/images build -o $@ .
+	@touch $@
+
+# Only code that unpacks packages makes a root file system stale.
+$(STAMPS)/rootfs-%: $(call go_files,hack/images/internal/rootfs hack/images/internal/debian) | $(BIN)/images
+	$(CHECK) linux root apt-get dpkg-deb
+	$(STEP) "Unpacking Debian packages: $*" --expect "about a minute" \
+		--hint "packages come from the sources that apt is set up with: does apt-get update work?" -- \
+		$(BIN)/images rootfs --set $* --out $(ROOTFS)/$*
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/images: $(PRODUCT) $(BIN)/images
+	$(STEP) "Building container images" --expect "about 2 minutes the first time" -- $(BIN)/images build --out $(CACHE)/images
+	@mkdir -p $(@D) && touch $@
+
+# localkube, localcluster, their other names kubectl and helm, and envtest's binaries.
+$(STAMPS)/localcluster: $(LOCALCLUSTER)
+	$(CHECK) go
+	$(STEP) "Building Kubernetes for this machine" --expect "6 to 10 minutes the first time, seconds later" -- hack/localcluster/build.sh
+	@mkdir -p $(@D) && touch $@
+
+$(BIN)/demo: $(PRODUCT) $(call go_files,hack/e2e)
+	$(CHECK) go
+	$(STEP) "Building the demo" --expect "about a minute the first time" -- go build -o $@ ./hack/e2e/demo
+	@touch $@
