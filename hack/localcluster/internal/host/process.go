@@ -28,7 +28,10 @@ func Identify(pid int) (Process, error) {
 	if err != nil {
 		return Process{}, fmt.Errorf("identifying process %d: %w", pid, err)
 	}
-	start, err := startTime(string(stat))
+	state, start, err := parseStat(string(stat))
+	if err == nil && state == "Z" {
+		err = errors.New("it has ended")
+	}
 	if err != nil {
 		return Process{}, fmt.Errorf("identifying process %d: %w", pid, err)
 	}
@@ -39,14 +42,15 @@ func Identify(pid int) (Process, error) {
 	return Process{PID: pid, Start: start, Boot: strings.TrimSpace(string(boot))}, nil
 }
 
-// startTime counts from the last parenthesis, for a command's name may hold anything.
-func startTime(stat string) (uint64, error) {
+// parseStat counts from the last parenthesis, for a command's name may hold anything.
+func parseStat(stat string) (state string, start uint64, err error) {
 	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
-	const start = 22 - 3 // The first field after the name is number 3.
-	if len(fields) <= start {
-		return 0, fmt.Errorf("reading %q: too few fields", stat)
+	const first = 3 // The number of the first field after the name.
+	if len(fields) <= 22-first {
+		return "", 0, fmt.Errorf("reading %q: too few fields", stat)
 	}
-	return strconv.ParseUint(fields[start], 10, 64)
+	start, err = strconv.ParseUint(fields[22-first], 10, 64)
+	return fields[0], start, err
 }
 
 // Alive says whether this very process still runs.
