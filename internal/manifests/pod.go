@@ -1,0 +1,197 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package manifests
+
+import (
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/intstr"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/contract"
+)
+
+const (
+	containerName = "pooler"
+	// poolerUser is the user and group of the pooler image. The image has no others.
+	poolerUser = 65532
+	// drainSeconds is how long clients of a pooler that was told to end may take.
+	drainSeconds = 60
+)
+
+// Names of a pod's volumes.
+const (
+	configVolume = "config"
+	podVolume    = "pod"
+	runVolume    = "run"
+)
+
+func podTemplate(in Inputs) *corev1ac.PodTemplateSpecApplyConfiguration {
+	template := corev1ac.PodTemplateSpec().
+		WithLabels(withOwn(in.Pod.Labels, Labels(in.Pool.Name))).
+		WithSpec(podSpec(in))
+	if annotations := withOwn(in.Pod.Annotations, nil); len(annotations) > 0 {
+		template.WithAnnotations(annotations)
+	}
+	return template
+}
+
+func podSpec(in Inputs) *corev1ac.PodSpecApplyConfiguration {
+	spec := corev1ac.PodSpec().
+		WithServiceAccountName(PooledName(in.Pool.Name)).
+		WithAutomountServiceAccountToken(false).
+		// Environment variables for every Service of the namespace slow a start and change it.
+		WithEnableServiceLinks(false).
+		WithTerminationGracePeriodSeconds(drainSeconds).
+		WithSecurityContext(podSecurity()).
+		WithContainers(container(in)).
+		WithVolumes(volumes(in)...)
+	return place(spec, in)
+}
+
+// place puts the user's wishes about nodes into the pod.
+func place(spec *corev1ac.PodSpecApplyConfiguration, in Inputs) *corev1ac.PodSpecApplyConfiguration {
+	wanted := in.Pod
+	if len(wanted.NodeSelector) > 0 {
+		spec.WithNodeSelector(wanted.NodeSelector)
+	}
+	for _, toleration := range wanted.Tolerations {
+		spec.WithTolerations(sameJSON[*corev1ac.TolerationApplyConfiguration](toleration))
+	}
+	if wanted.Affinity != nil {
+		spec.WithAffinity(sameJSON[*corev1ac.AffinityApplyConfiguration](wanted.Affinity))
+	}
+	if wanted.PriorityClassName != "" {
+		spec.WithPriorityClassName(wanted.PriorityClassName)
+	}
+	for _, reference := range wanted.ImagePullSecrets {
+		spec.WithImagePullSecrets(corev1ac.LocalObjectReference().WithName(reference.Name))
+	}
+	return spec.WithTopologySpreadConstraints(spread(in)...)
+}
+
+// spread puts the poolers on different nodes where there are some, unless the
+// user says otherwise.
+func spread(in Inputs) []*corev1ac.TopologySpreadConstraintApplyConfiguration {
+	if len(in.Pod.TopologySpreadConstraints) == 0 {
+		return []*corev1ac.TopologySpreadConstraintApplyConfiguration{
+			corev1ac.TopologySpreadConstraint().
+				WithMaxSkew(1).
+				WithTopologyKey(corev1.LabelHostname).
+				WithWhenUnsatisfiable(corev1.ScheduleAnyway).
+				WithLabelSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(in.Pool.Name))),
+		}
+	}
+	var constraints []*corev1ac.TopologySpreadConstraintApplyConfiguration
+	for _, constraint := range in.Pod.TopologySpreadConstraints {
+		constraints = append(constraints, sameJSON[*corev1ac.TopologySpreadConstraintApplyConfiguration](constraint))
+	}
+	return constraints
+}
+
+func podSecurity() *corev1ac.PodSecurityContextApplyConfiguration {
+	return corev1ac.PodSecurityContext().
+		WithRunAsNonRoot(true).
+		WithRunAsUser(poolerUser).
+		WithRunAsGroup(poolerUser).
+		// The configuration's files are readable to this group alone.
+		WithFSGroup(poolerUser).
+		WithSeccompProfile(corev1ac.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault))
+}
+
+func container(in Inputs) *corev1ac.ContainerApplyConfiguration {
+	container := corev1ac.Container().
+		WithName(containerName).
+		WithImage(in.Image).
+		WithPorts(
+			containerPort(clientPortName, contract.ClientPort),
+			containerPort(statusPortName, contract.StatusPort)).
+		WithStartupProbe(probe("/healthz").WithPeriodSeconds(1).WithTimeoutSeconds(2).WithFailureThreshold(60)).
+		WithReadinessProbe(probe("/readyz").WithPeriodSeconds(2).WithTimeoutSeconds(2).WithFailureThreshold(3)).
+		WithLivenessProbe(probe("/healthz").WithPeriodSeconds(10).WithTimeoutSeconds(5).WithFailureThreshold(3)).
+		WithResources(resources(in.Pod.Resources)).
+		WithSecurityContext(containerSecurity()).
+		// The last log lines say why it ended where no message was left.
+		WithTerminationMessagePolicy(corev1.TerminationMessageFallbackToLogsOnError).
+		WithVolumeMounts(
+			corev1ac.VolumeMount().WithName(configVolume).WithMountPath(contract.ConfigDir).WithReadOnly(true),
+			corev1ac.VolumeMount().WithName(podVolume).WithMountPath(contract.PodDir).WithReadOnly(true),
+			corev1ac.VolumeMount().WithName(runVolume).WithMountPath(contract.RunDir))
+	if in.ImagePullPolicy != "" {
+		container.WithImagePullPolicy(in.ImagePullPolicy)
+	}
+	return container
+}
+
+func containerPort(name string, port int32) *corev1ac.ContainerPortApplyConfiguration {
+	return corev1ac.ContainerPort().WithName(name).WithContainerPort(port).WithProtocol(corev1.ProtocolTCP)
+}
+
+func probe(path string) *corev1ac.ProbeApplyConfiguration {
+	return corev1ac.Probe().WithHTTPGet(corev1ac.HTTPGetAction().
+		WithPath(path).
+		WithPort(intstr.FromString(statusPortName)))
+}
+
+func containerSecurity() *corev1ac.SecurityContextApplyConfiguration {
+	return corev1ac.SecurityContext().
+		WithAllowPrivilegeEscalation(false).
+		WithReadOnlyRootFilesystem(true).
+		WithCapabilities(corev1ac.Capabilities().WithDrop("ALL"))
+}
+
+// resources are the user's, or requests that carry a thousand clients. There is
+// no limit by default: PgBouncer's memory is bounded by max_client_conn, and a
+// limit below what that needs would cut every client of the pod at once.
+func resources(users *corev1.ResourceRequirements) *corev1ac.ResourceRequirementsApplyConfiguration {
+	if users != nil {
+		return sameJSON[*corev1ac.ResourceRequirementsApplyConfiguration](users)
+	}
+	return corev1ac.ResourceRequirements().WithRequests(corev1.ResourceList{
+		corev1.ResourceCPU:    resource.MustParse("50m"),
+		corev1.ResourceMemory: resource.MustParse("64Mi"),
+	})
+}
+
+func volumes(in Inputs) []*corev1ac.VolumeApplyConfiguration {
+	return []*corev1ac.VolumeApplyConfiguration{
+		corev1ac.Volume().WithName(configVolume).WithSecret(corev1ac.SecretVolumeSource().
+			WithSecretName(ConfigSecretName(in.Pool.Name)).
+			WithDefaultMode(0o440)),
+		// One volume for both, so that a pod never sees a grant without its own UID.
+		corev1ac.Volume().WithName(podVolume).WithDownwardAPI(corev1ac.DownwardAPIVolumeSource().
+			WithDefaultMode(0o444).
+			WithItems(
+				podField(contract.GrantFile, fmt.Sprintf("metadata.annotations['%s']", poolv1.GrantAnnotation)),
+				podField(contract.UIDFile, "metadata.uid"))),
+		corev1ac.Volume().WithName(runVolume).WithEmptyDir(corev1ac.EmptyDirVolumeSource().
+			WithMedium(corev1.StorageMediumMemory).
+			WithSizeLimit(resource.MustParse("16Mi"))),
+	}
+}
+
+func podField(path, field string) *corev1ac.DownwardAPIVolumeFileApplyConfiguration {
+	return corev1ac.DownwardAPIVolumeFile().
+		WithPath(path).
+		WithFieldRef(corev1ac.ObjectFieldSelector().WithAPIVersion("v1").WithFieldPath(field))
+}
+
+// sameJSON turns a part of the user's spec into the apply configuration of the
+// same JSON. The parts it is used for leave out what the user left out.
+func sameJSON[To any](from any) To {
+	var to To
+	data, err := json.Marshal(from)
+	if err == nil {
+		err = json.Unmarshal(data, &to)
+	}
+	if err != nil {
+		panic(err) // Both types are generated from one.
+	}
+	return to
+}
