@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -21,12 +22,13 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 // The superuser of every test server, and its password.
 const (
 	SuperuserName     = "postgres"
-	SuperuserPassword = "superuser-of-a-test" //nolint:gosec // Opens nothing but servers on loopback that end with their test.
+	SuperuserPassword = "superuser-of-a-test" // It opens nothing but servers on loopback that end with their test.
 )
 
 // startTimeout is generous: the machine may be busy with other builds.
@@ -258,7 +260,7 @@ func (s *PostgresServer) start(t testing.TB) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() // The server has its own by then.
+	defer func() { _ = log.Close() }() // The server has its own by then.
 	cmd := Command(t, s.root, "/usr/bin/postgres", "-D", s.inside, "-c", fmt.Sprintf("port=%d", s.Port))
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -280,7 +282,7 @@ func (s *PostgresServer) awaitReady() error {
 	for {
 		conn, err := pgx.ConnectConfig(ctx, s.Config(SuperuserName, SuperuserPassword, "postgres"))
 		if err == nil {
-			return conn.Close(ctx)
+			return closeAndWait(ctx, conn)
 		}
 		var refusal *pgconn.PgError
 		if errors.As(err, &refusal) && refusal.Code != "57P03" { // cannot_connect_now
@@ -295,6 +297,23 @@ func (s *PostgresServer) awaitReady() error {
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+}
+
+// closeAndWait returns when the server has ended the connection, so that it
+// shows in no count any more.
+func closeAndWait(ctx context.Context, conn *pgx.Conn) error {
+	raw, err := conn.PgConn().Hijack()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = raw.Conn.Close() }()
+	deadline, _ := ctx.Deadline()
+	raw.Frontend.Send(&pgproto3.Terminate{})
+	if err := errors.Join(raw.Conn.SetDeadline(deadline), raw.Frontend.Flush()); err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, raw.Conn)
+	return err
 }
 
 func (s *PostgresServer) logFile() string {

@@ -43,7 +43,7 @@ func copyTemplate(t testing.TB, root, data string) {
 	if _, err := os.Stat(template); err != nil {
 		makeTemplate(t, root, template)
 	}
-	if output, err := exec.Command("cp", "--archive", template, data).CombinedOutput(); err != nil {
+	if output, err := exec.CommandContext(t.Context(), "cp", "--archive", template, data).CombinedOutput(); err != nil {
 		t.Fatalf("copying a data directory: %v\n%s", err, output)
 	}
 }
@@ -107,9 +107,9 @@ func writeConfiguration(t testing.TB, server *PostgresServer, settings map[strin
 
 	lines := options.hba
 	if lines == nil {
-		lines = []string{"host all all all scram-sha-256", "host replication all all scram-sha-256"}
+		lines = []string{"host all,replication all 127.0.0.1/32 scram-sha-256"}
 	}
-	superuser := fmt.Sprintf("host all %[1]s 127.0.0.1/32 scram-sha-256\nhost replication %[1]s 127.0.0.1/32 scram-sha-256\n", SuperuserName)
+	superuser := fmt.Sprintf("host all,replication %s 127.0.0.1/32 scram-sha-256\n", SuperuserName)
 	writeOwned(t, filepath.Join(server.outside, "pg_hba.conf"), superuser+strings.Join(lines, "\n")+"\n")
 }
 

@@ -69,7 +69,7 @@ func TestStandbyFollowsItsPrimary(t *testing.T) {
 
 func TestWithTLSServesACertificateThatItsAuthoritySigned(t *testing.T) {
 	t.Parallel()
-	server := testenv.Postgres(t, nil, testenv.WithTLS(), testenv.WithHBA("hostnossl all all all reject"))
+	server := testenv.Postgres(t, nil, testenv.WithTLS(), testenv.WithHBA("hostnossl all app 0.0.0.0/0 reject"))
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(server.CA) {
 		t.Fatal("the authority's certificate can not be read")
@@ -80,7 +80,7 @@ func TestWithTLSServesACertificateThatItsAuthoritySigned(t *testing.T) {
 	if err != nil {
 		t.Fatalf("connecting with TLS: %v", err)
 	}
-	defer conn.Close(t.Context())
+	defer func() { _ = conn.Close(t.Context()) }()
 	if !read[bool](t, conn, "select ssl from pg_stat_ssl where pid = pg_backend_pid()") {
 		t.Error("the connection is not encrypted")
 	}
