@@ -62,7 +62,9 @@ func runBuild(ctx context.Context, args []string) error {
 		return err
 	}
 	b.arches = strings.Split(*arches, ",")
-	b.compiler = image.Compiler{Repo: b.repo, Cache: filepath.Join(b.cache, "images"), Version: b.version, Prebuilt: prebuilt}
+	b.compiler = image.Compiler{
+		Repo: b.repo, Cache: filepath.Join(b.cache, "images"), Version: b.version, Prebuilt: prebuilt, Say: say,
+	}
 	return b.run(ctx, definitions)
 }
 
@@ -136,7 +138,7 @@ func (b *builder) assemble(ctx context.Context, definition image.Definition) (v1
 		if err != nil {
 			return nil, err
 		}
-		program, err := b.compiler.Build(ctx, definition, arch)
+		program, err := b.compiler.Program(ctx, definition, arch)
 		if err != nil {
 			return nil, err
 		}

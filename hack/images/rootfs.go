@@ -29,7 +29,7 @@ func (c *common) register(flags *flag.FlagSet) {
 	flags.StringVar(&c.repo, "repo", "", "the repository (default: found upwards from here)")
 	flags.StringVar(&c.cache, "cache", "", "where downloads are kept (default: .cache of the repository)")
 	flags.StringVar(&c.mirror, "mirror", "", "address of a Debian archive (default: those in apt's own sources)")
-	flags.StringVar(&c.keyring, "keyring", "/usr/share/keyrings/debian-archive-keyring.gpg", "Debian's archive keys")
+	flags.StringVar(&c.keyring, "keyring", debian.Keyring(), "Debian's archive keys")
 	flags.BoolVar(&c.refresh, "refresh", false, "ask Debian for newer packages")
 }
 
@@ -84,13 +84,12 @@ func (c *common) maker(ctx context.Context, arch string) (*rootfs.Maker, error) 
 			mirrors = append(mirrors, source.URI)
 		}
 	}
+	cache := filepath.Join(c.cache, "debian")
+	apt := &debian.Apt{
+		Suite: rootfs.Suite, Arch: arch, Cache: cache, Mirrors: mirrors, Keyring: c.keyring, Say: say,
+	}
 	return &rootfs.Maker{
-		Refresh: c.refresh,
-		Say:     say,
-		Apt: &debian.Apt{
-			Suite: rootfs.Suite, Arch: arch, Cache: filepath.Join(c.cache, "debian"),
-			Mirrors: mirrors, Keyring: c.keyring, Say: say,
-		},
+		Archive: apt, Suite: rootfs.Suite, Arch: arch, Cache: cache, Refresh: c.refresh, Say: say,
 	}, nil
 }
 

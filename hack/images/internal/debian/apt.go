@@ -29,6 +29,16 @@ type Apt struct {
 	Say func(format string, args ...any)
 }
 
+// Keyring is where the package debian-archive-keyring puts Debian's archive
+// keys; releases differ in how they end the name.
+func Keyring() string {
+	const name = "/usr/share/keyrings/debian-archive-keyring"
+	if _, err := os.Stat(name + ".pgp"); err == nil {
+		return name + ".pgp"
+	}
+	return name + ".gpg"
+}
+
 // listsAge is how old lists may be before they are read anew: fresh enough that
 // a testing suite still has their packages, old enough that the sets of one
 // build agree about versions.

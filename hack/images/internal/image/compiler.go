@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/poolfleet/poolfleet/hack/images/internal/rootfs"
 )
 
 // Compiler builds the Go programs that go into images.
@@ -23,19 +25,32 @@ type Compiler struct {
 	Version string
 	// Prebuilt maps an image's name to a program that is taken as it is.
 	Prebuilt map[string]string
+	// Say receives progress, one line each.
+	Say func(format string, args ...any)
 }
 
-// Build returns the path of an image's static program for Linux on arch. The
-// build is the same for the same sources: no paths, no build id, no commit in it.
-func (c Compiler) Build(ctx context.Context, definition Definition, arch string) (string, error) {
-	if prebuilt, ok := c.Prebuilt[definition.Name]; ok {
-		return prebuilt, nil
+// Program returns the path of an image's static program for Linux on arch.
+func (c Compiler) Program(ctx context.Context, definition Definition, arch string) (string, error) {
+	program, ok := c.Prebuilt[definition.Name]
+	if !ok {
+		built, err := c.build(ctx, definition, arch)
+		if err != nil {
+			return "", err
+		}
+		program = built
 	}
+	return program, rootfs.CheckStatic(program, arch)
+}
+
+// build gives the same bytes for the same sources: no paths, no build id and no
+// commit are in them.
+func (c Compiler) build(ctx context.Context, definition Definition, arch string) (string, error) {
 	module := filepath.Join(c.Repo, definition.Binary.Module)
 	if _, err := os.Stat(filepath.Join(module, definition.Binary.Package)); err != nil {
 		return "", fmt.Errorf("building the program of image %s: %w: name a built one with --binary %s=FILE, or name the images to build",
 			definition.Name, err, definition.Name)
 	}
+	c.Say("%s: building %s for %s (minutes where Go's build cache is empty)", definition.Name, definition.Binary.Package, arch)
 	out := filepath.Join(c.Cache, "bin", arch, definition.Name)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 		"-ldflags", "-s -w -buildid= -X main.version="+c.Version, "-o", out, definition.Binary.Package)

@@ -32,13 +32,42 @@ type object struct {
 	paths   []string
 }
 
+// CheckStatic returns an error unless file is a program for Linux on arch that
+// needs no loader: an image holds no libraries for it.
+func CheckStatic(file, arch string) error {
+	machine, ok := machines[arch]
+	if !ok {
+		return unknownArch(arch)
+	}
+	parsed, err := elf.Open(file)
+	if err != nil {
+		return fmt.Errorf("reading program %s: %w", file, err)
+	}
+	defer parsed.Close()
+	obj, err := parseObject(parsed)
+	if err != nil {
+		return fmt.Errorf("reading program %s: %w", file, err)
+	}
+	if obj.machine != machine.elf {
+		return fmt.Errorf("program %s is for %v, not for %s", file, obj.machine, arch)
+	}
+	if obj.loader != "" || len(obj.needs) > 0 {
+		return fmt.Errorf("program %s is not static: build it with CGO_ENABLED=0", file)
+	}
+	return nil
+}
+
+func unknownArch(arch string) error {
+	return fmt.Errorf("architecture %q is not one we know: take amd64 or arm64", arch)
+}
+
 // CheckLibraries reads every ELF file below root as the dynamic loader would
 // (ld.so(8): RUNPATH, then the default folders) and returns an error that names each missing
 // library and who needs it. It runs nothing, so it works for any architecture.
 func CheckLibraries(root *os.Root, arch string) error {
 	machine, ok := machines[arch]
 	if !ok {
-		return fmt.Errorf("architecture %q is not one we know: take amd64 or arm64", arch)
+		return unknownArch(arch)
 	}
 	defaults := []string{"usr/lib/" + machine.triplet, "usr/lib"}
 	missing := map[string]string{}

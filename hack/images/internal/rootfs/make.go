@@ -33,16 +33,28 @@ type Stamp struct {
 	Packages   []debian.Package `json:"packages"`
 }
 
-// Maker makes the roots of one architecture.
+// Archive is where packages come from; debian.Apt is one.
+type Archive interface {
+	// Update asks for newer package lists.
+	Update(ctx context.Context) error
+	// Fetch brings the named packages and the dependencies that follow accepts.
+	Fetch(ctx context.Context, names []string, follow func(string) bool) ([]debian.Package, error)
+}
+
+// Maker makes the roots of one suite and architecture.
 type Maker struct {
-	Apt *debian.Apt
+	Archive Archive
+	Suite   string
+	Arch    string
+	// Cache is the folder that runs at the same time share; its lock is theirs.
+	Cache string
 	// Refresh asks Debian for newer packages even where a root is there.
 	Refresh bool
 	Say     func(format string, args ...any)
 }
 
 func (m *Maker) definition(set Set) (string, error) {
-	text, err := json.Marshal([]any{format, m.Apt.Suite, m.Apt.Arch, set, dropped, switches})
+	text, err := json.Marshal([]any{format, m.Suite, m.Arch, set, dropped, switches})
 	if err != nil {
 		return "", fmt.Errorf("describing set %s: %w", set.Name, err)
 	}
@@ -62,7 +74,7 @@ func (m *Maker) Make(ctx context.Context, set Set, dir string) (Stamp, error) {
 		m.Say("%s: %s is up to date (%d packages)", set.Name, dir, len(stamp.Packages))
 		return stamp, nil
 	}
-	unlock, err := lock(ctx, m.Apt.Cache, m.Say)
+	unlock, err := lock(ctx, m.Cache, m.Say)
 	if err != nil {
 		return Stamp{}, err
 	}
@@ -80,11 +92,8 @@ func (m *Maker) Make(ctx context.Context, set Set, dir string) (Stamp, error) {
 
 // Packages fetches a set's packages and holds them against the set's floors.
 func (m *Maker) Packages(ctx context.Context, set Set) ([]debian.Package, error) {
-	if err := debian.RequireTools(); err != nil {
-		return nil, err
-	}
 	if m.Refresh {
-		if err := m.Apt.Update(ctx); err != nil {
+		if err := m.Archive.Update(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -93,13 +102,13 @@ func (m *Maker) Packages(ctx context.Context, set Set) ([]debian.Package, error)
 		names = append(names, program.Package)
 	}
 	follow, avoid := regexp.MustCompile(set.Follow), regexp.MustCompile(set.Avoid)
-	packages, err := m.Apt.Fetch(ctx, names, func(name string) bool {
+	packages, err := m.Archive.Fetch(ctx, names, func(name string) bool {
 		return follow.MatchString(name) && !avoid.MatchString(name)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return packages, checkFloors(ctx, m.Apt.Suite, set.Programs, packages)
+	return packages, checkFloors(ctx, m.Suite, set.Programs, packages)
 }
 
 func checkFloors(ctx context.Context, suite string, programs []Program, packages []debian.Package) error {
@@ -162,7 +171,7 @@ func (m *Maker) build(ctx context.Context, set Set, dir string, stamp Stamp) err
 	if err := configure(ctx, root, set, stamp.Packages); err != nil {
 		return err
 	}
-	if err := CheckLibraries(root, m.Apt.Arch); err != nil {
+	if err := CheckLibraries(root, m.Arch); err != nil {
 		return err
 	}
 	if set.Devices && os.Geteuid() == 0 {
