@@ -3,7 +3,17 @@
 
 package kube
 
-import "fmt"
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/sets"
+)
 
 // ConflictError says that an object of a needed name is not the pool's. It is left
 // untouched.
@@ -46,6 +56,59 @@ func (e *RefusedError) Error() string {
 	text := fmt.Sprintf("the API server refused %s %s/%s: %s", e.Kind, e.Namespace, e.Name, e.Reason)
 	if e.Detail != "" {
 		text += ": " + e.Detail
+	}
+	return text
+}
+
+// Bounds on what of the API server's words goes into a status.
+const maxDetail = 400
+
+// refusals are the answers that trying again does not change.
+var refusals = sets.New[int32](http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed,
+	http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+
+// explain says what an error means for the wanted object.
+func (w wanted) explain(err error) error {
+	var conflict *ConflictError
+	if err == nil || errors.As(err, &conflict) {
+		return err
+	}
+	var answer apierrors.APIStatus
+	if !errors.As(err, &answer) || !refusals.Has(answer.Status().Code) {
+		return fmt.Errorf("applying %s: %w", w.key, err)
+	}
+	status := answer.Status()
+	return &RefusedError{
+		Kind: w.key.kind.Kind, Namespace: w.key.name.Namespace, Name: w.key.name.Name,
+		Reason: cmp.Or(string(status.Reason), http.StatusText(int(status.Code))),
+		Detail: shorten(w.detail(status)),
+	}
+}
+
+// detail is what the API server objects to. Of a Secret it names fields alone: a
+// message can quote what stands in them.
+func (w wanted) detail(status metav1.Status) string {
+	secret := w.key.kind.Kind == "Secret"
+	if status.Details == nil || len(status.Details.Causes) == 0 {
+		if secret {
+			return ""
+		}
+		return status.Message
+	}
+	var causes []string
+	for _, cause := range status.Details.Causes {
+		if secret {
+			causes = append(causes, fmt.Sprintf("%s (%s)", cause.Field, cause.Type))
+		} else {
+			causes = append(causes, fmt.Sprintf("%s: %s", cause.Field, cause.Message))
+		}
+	}
+	return strings.Join(causes, "; ")
+}
+
+func shorten(text string) string {
+	if runes := []rune(text); len(runes) > maxDetail {
+		return string(runes[:maxDetail]) + "…"
 	}
 	return text
 }
