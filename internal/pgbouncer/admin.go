@@ -1,0 +1,211 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pgbouncer
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// DefaultAdminTimeout bounds each command of the console.
+const DefaultAdminTimeout = 5 * time.Second
+
+// Admin speaks to PgBouncer's console over its unix socket. PgBouncer lets in
+// whoever has its own uid, without a password, also when max_client_conn is
+// reached, and since 1.25 also while it shuts down. Every command is a connection
+// of its own. Its methods may be called from several goroutines.
+type Admin struct {
+	// SocketDir and Port name the socket, as in Paths.
+	SocketDir string
+	Port      uint16
+	// Timeout bounds each command; 0 is DefaultAdminTimeout.
+	Timeout time.Duration
+	// Dial stands in for net.Dialer.DialContext; nil does not.
+	Dial pgconn.DialFunc
+}
+
+// DatabaseState is a row of SHOW DATABASES.
+type DatabaseState struct {
+	Name string
+	// PoolSize and MaxConnections are the limits in force.
+	PoolSize, MaxConnections int32
+	// CurrentConnections are its server connections, logins and cancels included.
+	CurrentConnections int32
+	// CurrentClientConnections are its client connections.
+	CurrentClientConnections int32
+	Paused                   bool
+}
+
+// PoolState is a row of SHOW POOLS: one for each database and user.
+type PoolState struct {
+	Database, User                                   string
+	ClientsActive, ClientsWaiting                    int32
+	ServersActive, ServersIdle, ServersUsed, InLogin int32
+	// MaxWait is how long the first waiting client has waited.
+	MaxWait time.Duration
+}
+
+// Version returns PgBouncer's version. It works whenever the console does.
+func (a Admin) Version(ctx context.Context) (string, error) {
+	rows, err := a.Show(ctx, "VERSION")
+	if err != nil {
+		return "", err
+	}
+	for _, row := range rows {
+		return row["version"], nil
+	}
+	return "", fmt.Errorf("asking PgBouncer: SHOW VERSION gave no row")
+}
+
+// Databases returns the databases, without the console.
+func (a Admin) Databases(ctx context.Context) ([]DatabaseState, error) {
+	rows, err := a.Show(ctx, "DATABASES")
+	var states []DatabaseState
+	for _, row := range rows {
+		if row["name"] == consoleName {
+			continue
+		}
+		numbers := numbers{row: row, err: err}
+		states = append(states, DatabaseState{
+			Name:     row["name"],
+			PoolSize: numbers.get("pool_size"), MaxConnections: numbers.get("max_connections"),
+			CurrentConnections:       numbers.get("current_connections"),
+			CurrentClientConnections: numbers.get("current_client_connections"),
+			Paused:                   row["paused"] == "1",
+		})
+		err = numbers.err
+	}
+	return states, err
+}
+
+// Pools returns the pools, without the console's.
+func (a Admin) Pools(ctx context.Context) ([]PoolState, error) {
+	rows, err := a.Show(ctx, "POOLS")
+	var states []PoolState
+	for _, row := range rows {
+		if row["database"] == consoleName {
+			continue
+		}
+		numbers := numbers{row: row, err: err}
+		states = append(states, PoolState{
+			Database: row["database"], User: row["user"],
+			ClientsActive: numbers.get("cl_active"), ClientsWaiting: numbers.get("cl_waiting"),
+			ServersActive: numbers.get("sv_active"), ServersIdle: numbers.get("sv_idle"),
+			ServersUsed: numbers.get("sv_used"), InLogin: numbers.get("sv_login"),
+			MaxWait: time.Duration(numbers.get("maxwait"))*time.Second + time.Duration(numbers.get("maxwait_us"))*time.Microsecond,
+		})
+		err = numbers.err
+	}
+	return states, err
+}
+
+// Reload makes PgBouncer read its files again. It returns PgBouncer's own error
+// when it refuses them (since 1.25).
+func (a Admin) Reload(ctx context.Context) error { return a.command(ctx, "RELOAD") }
+
+// Reconnect closes the server connections of a database as clients release them.
+// Calling it while a login is in flight aborts that login.
+func (a Admin) Reconnect(ctx context.Context, database string) error {
+	return a.command(ctx, "RECONNECT "+identifier(database))
+}
+
+// Pause waits for the transactions of a database to end and holds its clients.
+func (a Admin) Pause(ctx context.Context, database string) error {
+	return a.command(ctx, "PAUSE "+identifier(database))
+}
+
+// Resume ends Pause.
+func (a Admin) Resume(ctx context.Context, database string) error {
+	return a.command(ctx, "RESUME "+identifier(database))
+}
+
+// Shutdown ends PgBouncer when the last client has left.
+func (a Admin) Shutdown(ctx context.Context) error {
+	return a.command(ctx, "SHUTDOWN WAIT_FOR_CLIENTS")
+}
+
+// Row is a row of the console, by column.
+type Row map[string]string
+
+// numbers reads a row and keeps the first error: a limit that can not be read must
+// not pass for 0.
+type numbers struct {
+	row Row
+	err error
+}
+
+func (n *numbers) get(column string) int32 {
+	value, err := strconv.ParseInt(n.row[column], 10, 32)
+	if err != nil && n.err == nil {
+		n.err = fmt.Errorf("reading PgBouncer's console: column %s holds %q, not a number", column, n.row[column])
+	}
+	return int32(value)
+}
+
+// Show returns the rows of SHOW what.
+func (a Admin) Show(ctx context.Context, what string) ([]Row, error) {
+	results, err := a.run(ctx, "SHOW "+what)
+	if err != nil {
+		return nil, err
+	}
+	var rows []Row
+	for _, result := range results {
+		for _, values := range result.Rows {
+			row := Row{}
+			for i, field := range result.FieldDescriptions {
+				row[field.Name] = string(values[i])
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
+}
+
+func (a Admin) command(ctx context.Context, command string) error {
+	_, err := a.run(ctx, command)
+	return err
+}
+
+func (a Admin) run(ctx context.Context, command string) ([]*pgconn.Result, error) {
+	timeout := a.Timeout
+	if timeout == 0 {
+		timeout = DefaultAdminTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	conn, err := a.connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to PgBouncer's console: %w", err)
+	}
+	defer conn.Close(ctx)
+	results, err := conn.Exec(ctx, command).ReadAll()
+	if err != nil {
+		return nil, fmt.Errorf("running %s in PgBouncer's console: %w", command, err)
+	}
+	return results, nil
+}
+
+func (a Admin) connect(ctx context.Context) (*pgconn.PgConn, error) {
+	// Every setting that the environment could bring is stated.
+	cfg, err := pgconn.ParseConfig(fmt.Sprintf("host='%s' port=%d user=%s dbname=%s sslmode=disable target_session_attrs=any",
+		strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(a.SocketDir), a.Port, consoleName, consoleName))
+	if err != nil {
+		return nil, err
+	}
+	cfg.Password = ""
+	cfg.RuntimeParams = map[string]string{"application_name": "poolfleet"}
+	if a.Dial != nil {
+		cfg.DialFunc = a.Dial
+	}
+	return pgconn.ConnectConfig(ctx, cfg)
+}
+
+func identifier(name string) string {
+	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}

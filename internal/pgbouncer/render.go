@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pgbouncer
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Paths is where PgBouncer finds its surroundings, as PgBouncer sees them.
+type Paths struct {
+	// RunDir holds the files below and the console's socket.
+	RunDir string
+	// ListenPort is where clients connect; 0 is 5432. The socket's name ends in it too.
+	ListenPort uint16
+	// CAFile holds the certificates that a server's is verified with; empty is
+	// /etc/ssl/certs/ca-certificates.crt.
+	CAFile string
+}
+
+// Ini is the path of Files.Ini.
+func (p Paths) Ini() string { return path.Join(p.RunDir, "pgbouncer.ini") }
+
+// Userlist is the path of Files.Userlist.
+func (p Paths) Userlist() string { return path.Join(p.RunDir, "userlist.txt") }
+
+// HBA is the path of Files.HBA.
+func (p Paths) HBA() string { return path.Join(p.RunDir, "hba.conf") }
+
+// Port is where clients connect.
+func (p Paths) Port() uint16 { return cmp.Or(p.ListenPort, 5432) }
+
+// Files are what PgBouncer reads. Ini and Userlist hold passwords.
+type Files struct {
+	Ini, Userlist, HBA []byte
+}
+
+// Rendering is all that the files are made of.
+type Rendering struct {
+	Config Config
+	// Limits of the databases. A database without one is left out.
+	Limits Limits
+	Paths  Paths
+	// ClientIdleTimeout stands in for that of Config, in seconds; empty does not.
+	ClientIdleTimeout string
+}
+
+// Render writes the files for a share of the server's connections, split over the
+// databases. It returns a *ShareError when the share is too small, and
+// *InvalidParameterErrors, joined with all else that Validate finds.
+func Render(cfg Config, share int32, paths Paths) (Files, error) {
+	limits, err := Split(cfg.Databases, share)
+	if err != nil {
+		return Files{}, err
+	}
+	return Rendering{Config: cfg, Limits: limits, Paths: paths}.Files()
+}
+
+// Files writes the files. The same Rendering gives the same bytes.
+func (r Rendering) Files() (Files, error) {
+	if err := Validate(r.Config); err != nil {
+		return Files{}, err
+	}
+	databases, err := r.databases()
+	if err != nil {
+		return Files{}, err
+	}
+	var ini bytes.Buffer
+	fmt.Fprintf(&ini, "[databases]\n%s\n[pgbouncer]\n", databases)
+	settings := r.settings()
+	for _, name := range slices.Sorted(maps.Keys(settings)) {
+		fmt.Fprintf(&ini, "%s = %s\n", name, settings[name])
+	}
+	return Files{Ini: ini.Bytes(), Userlist: userlist(r.Config.Users), HBA: []byte(hba)}, nil
+}
+
+// databases are the lines of [databases], by name. pool_size alone is not checked
+// while a server's first login is under way, and max_db_connections alone never
+// shrinks, so both stand there.
+func (r Rendering) databases() (string, error) {
+	var lines strings.Builder
+	sorted := slices.SortedFunc(slices.Values(r.Config.Databases), func(a, b Database) int { return cmp.Compare(a.Name, b.Name) })
+	for _, db := range sorted {
+		limit, ok := r.Limits[db.Name]
+		if !ok {
+			continue
+		}
+		if limit < 1 {
+			return "", errors.New("a limit below 1 must never be written: PgBouncer reads 0 as no limit")
+		}
+		fmt.Fprintf(&lines, "%s =%s\n", db.Name, r.connection(db, limit))
+	}
+	return lines.String(), nil
+}
+
+func (r Rendering) connection(db Database, limit int32) string {
+	var words strings.Builder
+	word := func(key, value string) {
+		if value != "" { // PgBouncer takes an empty value for a syntax error.
+			fmt.Fprintf(&words, " %s='%s'", key, strings.ReplaceAll(value, "'", "''"))
+		}
+	}
+	server := r.Config.Server
+	word("host", server.Host)
+	word("port", strconv.Itoa(int(server.Port)))
+	word("dbname", db.Database)
+	word("user", server.User)
+	word("password", server.Password)
+	fmt.Fprintf(&words, " pool_size=%d max_db_connections=%d", limit, limit)
+	word("connect_query", r.Config.ConnectQuery)
+	return words.String()
+}
+
+// hba lets users of the auth_file in by password over TCP. The console needs no
+// line: PgBouncer lets its own uid in over the socket. "all" leaves out physical
+// replication, which would keep its server connection for good.
+const hba = `host all all 0.0.0.0/0 scram-sha-256
+host all all ::/0 scram-sha-256
+`
+
+func userlist(users []User) []byte {
+	quote := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+	var list bytes.Buffer
+	for _, user := range slices.SortedFunc(slices.Values(users), func(a, b User) int { return cmp.Compare(a.Name, b.Name) }) {
+		fmt.Fprintf(&list, "%s %s\n", quote(user.Name), quote(user.Password))
+	}
+	return list.Bytes()
+}

@@ -1,0 +1,128 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pgbouncer
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// ignoredStartupParameters are what drivers and frameworks append to a URL or send
+// at login, and what PgBouncer would refuse a client for. "options" must be among
+// them: a list without it lets a client hang PgBouncer (CVE-2026-107349).
+var ignoredStartupParameters = []string{
+	"channel_binding", "connect_timeout", "connection_limit", "default_query_exec_mode", "extra_float_digits",
+	"options", "pgbouncer", "pool_timeout", "prepare", "schema", "search_path", "sslaccept", "sslmode",
+	"statement_cache_size", "statement_timeout",
+}
+
+// settings are the lines of [pgbouncer]: ours, then the pool's parameters, which
+// Validate keeps away from ours that matter.
+func (r Rendering) settings() map[string]string {
+	cfg := r.Config
+	settings := map[string]string{
+		"auth_file":       r.Paths.Userlist(),
+		"auth_hba_file":   r.Paths.HBA(),
+		"listen_port":     strconv.Itoa(int(r.Paths.Port())),
+		"max_client_conn": strconv.Itoa(int(cfg.MaxClientConnections)),
+		"pool_mode":       string(cfg.Mode),
+		"unix_socket_dir": r.Paths.RunDir,
+
+		"client_idle_timeout": cmp.Or(r.ClientIdleTimeout, strconv.Itoa(int(cfg.ClientIdleTimeoutSeconds))),
+		"server_tls_sslmode":  cfg.Server.TLSMode,
+	}
+	maps.Copy(settings, constants)
+	if strings.HasPrefix(cfg.Server.TLSMode, "verify-") {
+		settings["server_tls_ca_file"] = cmp.Or(r.Paths.CAFile, "/etc/ssl/certs/ca-certificates.crt")
+	}
+	maps.Copy(settings, cfg.Parameters)
+	settings["ignore_startup_parameters"] = ignored(cfg.Parameters["ignore_startup_parameters"])
+	return settings
+}
+
+func ignored(more string) string {
+	list := slices.Clone(ignoredStartupParameters)
+	for name := range strings.SplitSeq(more, ",") {
+		if name = strings.TrimSpace(name); name != "" {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return strings.Join(slices.Compact(list), ",")
+}
+
+// constants are the same for every pool.
+var constants = map[string]string{
+	// The console is for our own uid alone.
+	"admin_users":      "",
+	"stats_users":      "",
+	"unix_socket_mode": "0700",
+	"auth_type":        "hba",
+
+	// Limits of a database entry that was forgotten; each entry states its own.
+	"default_pool_size":  "1",
+	"max_db_connections": "1",
+	"min_pool_size":      "0",
+	"reserve_pool_size":  "0",
+
+	// Both would close connections whose queries go on at the server.
+	"query_timeout":       "0",
+	"transaction_timeout": "0",
+
+	// Server connections. A pool that finds no room tries again once a second and
+	// not faster, as each try costs the server a process. A serverless server that
+	// wakes up needs some seconds; one that sleeps must not be kept awake by us.
+	"server_connect_timeout": "15",
+	"server_idle_timeout":    "60",
+	"server_lifetime":        "3600",
+	"server_login_retry":     "1",
+
+	// A client gets an answer, if a bad one, before most clients give up.
+	"query_wait_timeout":      "30",
+	"max_prepared_statements": "200",
+
+	// A peer that is gone is noticed within a minute.
+	"tcp_keepalive":    "1",
+	"tcp_keepcnt":      "3",
+	"tcp_keepidle":     "30",
+	"tcp_keepintvl":    "10",
+	"tcp_user_timeout": "30000", // Milliseconds.
+
+	// Listening. Workers connect in bursts.
+	"client_tls_sslmode": "disable",
+	"listen_addr":        "*",
+	"listen_backlog":     "1024",
+	"pidfile":            "", // A stale one would keep PgBouncer from starting.
+	"so_reuseport":       "0",
+
+	// Logs go to standard error. Edge workers connect for each request, so a line
+	// for each connection would be a flood.
+	"log_connections":    "0",
+	"log_disconnections": "0",
+	"log_pooler_errors":  "1",
+	"log_stats":          "0",
+	"logfile":            "",
+	"syslog":             "0",
+	"verbose":            "0",
+}
+
+// Secrets are the passwords in a configuration, for whoever must keep them out of a text.
+func (c Config) Secrets() []string {
+	secrets := []string{c.Server.Password}
+	for _, user := range c.Users {
+		secrets = append(secrets, user.Password)
+	}
+	slices.Sort(secrets)
+	return slices.DeleteFunc(slices.Compact(secrets), func(s string) bool { return s == "" })
+}
+
+// String keeps passwords out of whatever prints a configuration.
+func (s Server) String() string { return fmt.Sprintf("%s@%s:%d", s.User, s.Host, s.Port) }
+
+// String keeps passwords out of whatever prints a configuration.
+func (u User) String() string { return u.Name }
