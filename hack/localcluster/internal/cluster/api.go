@@ -14,7 +14,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
+
+	"github.com/poolfleet/poolfleet/hack/localcluster/internal/plan"
 )
 
 // api speaks to the API server as its administrator. These few calls do not
@@ -84,25 +87,68 @@ func (a *api) do(ctx context.Context, method, path, kind string, body []byte, in
 	return nil
 }
 
-// nodeReady returns an error that says why the node is not Ready.
-func (a *api) nodeReady(ctx context.Context, name string) error {
+// nodeReady returns an error that says why the node is not Ready. What was said
+// before its kubelet's time, and is still on record, does not count.
+func (a *api) nodeReady(ctx context.Context, name string, began time.Time) error {
 	var n struct {
 		Status struct {
-			Conditions []struct{ Type, Status, Message string }
+			Conditions []struct {
+				Type, Status, Message string
+				LastHeartbeatTime     time.Time
+			}
 		}
 	}
 	if err := a.get(ctx, "/api/v1/nodes/"+name, &n); err != nil {
 		return err
 	}
 	for _, c := range n.Status.Conditions {
-		if c.Type == "Ready" && c.Status == "True" {
-			return nil
+		if c.Type != "Ready" {
+			continue
 		}
-		if c.Type == "Ready" {
+		if c.Status != "True" {
 			return fmt.Errorf("%s is not Ready: %s", name, c.Message)
 		}
+		if c.LastHeartbeatTime.Before(began) {
+			return a.leaseRenewed(ctx, name, began)
+		}
+		return nil
 	}
-	return fmt.Errorf("%s has not reported yet", name)
+	return fmt.Errorf("%s has no condition Ready yet", name)
+}
+
+// leaseRenewed is the other way in which a kubelet reports: a status that has
+// not changed is not written again for minutes.
+func (a *api) leaseRenewed(ctx context.Context, name string, began time.Time) error {
+	var lease struct {
+		Spec struct{ RenewTime time.Time }
+	}
+	if err := a.get(ctx, "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/"+name, &lease); err != nil {
+		return err
+	}
+	if lease.Spec.RenewTime.Before(began) {
+		return fmt.Errorf("%s has not reported since it was started", name)
+	}
+	return nil
+}
+
+// dismissNodes removes the Nodes that an earlier run had more than present ones.
+func (a *api) dismissNodes(ctx context.Context, present []plan.Node) error {
+	var list struct {
+		Items []struct{ Metadata struct{ Name string } }
+	}
+	if err := a.get(ctx, "/api/v1/nodes", &list); err != nil {
+		return err
+	}
+	for _, item := range list.Items {
+		name := item.Metadata.Name
+		if slices.ContainsFunc(present, func(n plan.Node) bool { return n.Name == name }) {
+			continue
+		}
+		if err := a.do(ctx, http.MethodDelete, "/api/v1/nodes/"+name, "", nil, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const rbac = "/apis/rbac.authorization.k8s.io/v1/"

@@ -20,7 +20,12 @@ const patience = 20 * time.Second
 // Down stops the cluster and leaves nothing of it in the kernel: no process,
 // mount, namespace, link, route or cgroup. With purge the state goes as well.
 func Down(o Options, purge bool) error {
-	if _, err := os.Stat(o.State); os.IsNotExist(err) {
+	owner, _, err := host.Owner(o.Cluster)
+	if err != nil {
+		return err
+	}
+	// Someone may have removed the directory under a running cluster.
+	if _, err := os.Stat(o.State); os.IsNotExist(err) && owner != o.State {
 		o.say("there is no cluster in %s", o.State)
 		return nil
 	}

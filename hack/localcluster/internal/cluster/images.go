@@ -17,8 +17,6 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-
-	"github.com/poolfleet/poolfleet/hack/localcluster/internal/host"
 )
 
 // Image is a name in an archive or in a node's store and what it points to.
@@ -37,7 +35,7 @@ func LoadImages(ctx context.Context, o Options, archives []string) error {
 	if err != nil {
 		return err
 	}
-	if alive, all := r.running(); alive == 0 || !all {
+	if alive, all := r.count(); alive == 0 || !all {
 		return fmt.Errorf("loading images: the cluster in %s does not run", o.State)
 	}
 	for _, archive := range archives {
@@ -50,7 +48,7 @@ func LoadImages(ctx context.Context, o Options, archives []string) error {
 	return nil
 }
 
-func (o Options) loadInto(ctx context.Context, process host.Process, nodeName, archive string) error {
+func (o Options) loadInto(ctx context.Context, process running, nodeName, archive string) error {
 	wanted, err := archived(archive)
 	if err != nil {
 		return fmt.Errorf("loading %s: %w", archive, err)
@@ -76,7 +74,7 @@ func (o Options) loadInto(ctx context.Context, process host.Process, nodeName, a
 
 // nameByDigest gives images the name by which a pod asks for a digest:
 // containerd finds only names that it has.
-func nameByDigest(ctx context.Context, process host.Process, wanted []Image) error {
+func nameByDigest(ctx context.Context, process running, wanted []Image) error {
 	present, err := stored(ctx, process)
 	if err != nil {
 		return err
@@ -161,7 +159,7 @@ func parseIndex(r io.Reader) ([]Image, error) {
 }
 
 // stored returns what a node has: "REF TYPE DIGEST ..." under a line of titles.
-func stored(ctx context.Context, process host.Process) ([]Image, error) {
+func stored(ctx context.Context, process running) ([]Image, error) {
 	list, err := ctr(ctx, process, nil, "images", "list")
 	if err != nil {
 		return nil, fmt.Errorf("listing images: %w", err)
@@ -177,7 +175,7 @@ func stored(ctx context.Context, process host.Process) ([]Image, error) {
 
 // ctr runs containerd's client on a node's file system. It only talks to the
 // socket there; the work is done by containerd, in the node.
-func ctr(ctx context.Context, process host.Process, input io.Reader, args ...string) (string, error) {
+func ctr(ctx context.Context, process running, input io.Reader, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "/usr/bin/ctr", append([]string{"--namespace", "k8s.io"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: inNode(process, "")}
 	cmd.Dir = "/"

@@ -14,6 +14,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -58,11 +59,16 @@ func (o Options) spec(n plan.Node) node.Spec {
 	}
 }
 
-// record is what is remembered of a running cluster: the first process of each
-// of its nodes.
+// record is what is remembered of a running cluster.
 type record struct {
-	Number int            `json:"number"`
-	Nodes  []host.Process `json:"nodes"`
+	Number int       `json:"number"`
+	Nodes  []running `json:"nodes"`
+}
+
+// running is a node's first process, and when it was started.
+type running struct {
+	host.Process
+	Began time.Time `json:"began"`
 }
 
 func (o Options) read() (record, error) {
@@ -94,8 +100,8 @@ func (o Options) write(r record) error {
 	return nil
 }
 
-// running counts the nodes that live, and says whether all on record do.
-func (r record) running() (alive int, all bool) {
+// count counts the nodes that live, and says whether all on record do.
+func (r record) count() (alive int, all bool) {
 	for _, p := range r.Nodes {
 		if p.Alive() {
 			alive++

@@ -15,7 +15,7 @@ func Status(o Options) error {
 	if err != nil {
 		return err
 	}
-	alive, all := r.running()
+	alive, all := r.count()
 	o.say("cluster %d in %s: %d of %d nodes run", r.Number, o.State, alive, len(r.Nodes))
 	for i, process := range r.Nodes {
 		n := o.Cluster.Node(i)

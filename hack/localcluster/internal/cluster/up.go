@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -66,7 +67,7 @@ func (o Options) prepare(groups cgroup.Hierarchies) (record, error) {
 	if r.Number != o.Cluster.Number {
 		return record{}, fmt.Errorf("%s is the state of cluster number %d, not %d", o.State, r.Number, o.Cluster.Number)
 	}
-	alive, all := r.running()
+	alive, all := r.count()
 	if alive > 0 && all && !o.Fresh {
 		return r, nil
 	}
@@ -114,6 +115,7 @@ func (o Options) addNode(groups cgroup.Hierarchies, r record, n plan.Node) (reco
 	if err := groups.Make(n.SystemCgroup); err != nil {
 		return r, err
 	}
+	began := time.Now()
 	pid, release, err := start(spec)
 	if err != nil {
 		return r, err
@@ -123,7 +125,7 @@ func (o Options) addNode(groups cgroup.Hierarchies, r record, n plan.Node) (reco
 	if err != nil {
 		return r, err
 	}
-	r.Nodes = append(r.Nodes, process)
+	r.Nodes = append(r.Nodes, running{Process: process, Began: began})
 	if err := errors.Join(o.write(r), groups.Enter(n.SystemCgroup, pid), host.PlugIn(o.Cluster, n, pid)); err != nil {
 		return r, err
 	}
@@ -200,13 +202,17 @@ func start(specFile string) (int, func(bool) error, error) {
 	}, nil
 }
 
-// rotateLogs keeps the logs of one earlier run.
+// rotateLogs keeps the logs of one earlier run. The audit log is the API
+// server's to rotate.
 func rotateLogs(dir string) error {
 	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil {
 		return err
 	}
 	for _, log := range logs {
+		if strings.HasPrefix(filepath.Base(log), "audit") {
+			continue
+		}
 		if err := os.Rename(log, log+".1"); err != nil {
 			return fmt.Errorf("rotating logs: %w", err)
 		}

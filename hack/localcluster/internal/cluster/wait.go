@@ -13,7 +13,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/poolfleet/poolfleet/hack/localcluster/internal/host"
 	"github.com/poolfleet/poolfleet/hack/localcluster/internal/node"
 	"github.com/poolfleet/poolfleet/hack/localcluster/internal/plan"
 )
@@ -38,21 +37,60 @@ func (o Options) settle(ctx context.Context, r record) error {
 	if err := o.wait(ctx, r, "the API server (3 to 20 s)", func() error { return admin.get(ctx, "/readyz", nil) }); err != nil {
 		return err
 	}
-	if err := admin.permitCoreDNS(ctx); err != nil {
+	if err := errors.Join(admin.permitCoreDNS(ctx), admin.dismissNodes(ctx, o.Cluster.Nodes(len(r.Nodes)))); err != nil {
 		return err
 	}
-	for i := range r.Nodes {
-		name := o.Cluster.Node(i).Name
-		if err := o.wait(ctx, r, name+" to be Ready (1 to 20 s)", func() error { return admin.nodeReady(ctx, name) }); err != nil {
+	for _, step := range o.steps(ctx, r, admin) {
+		if err := o.wait(ctx, r, step.what, step.check); err != nil {
 			return err
 		}
 	}
-	if err := o.wait(ctx, r, "DNS", func() error { return o.resolve(ctx) }); err != nil {
+	return nil
+}
+
+// step is something to wait for.
+type step struct {
+	what  string
+	check func() error
+}
+
+// steps are what has to hold before a pod made here would run.
+func (o Options) steps(ctx context.Context, r record, admin *api) []step {
+	var steps []step
+	for i, process := range r.Nodes {
+		name := o.Cluster.Node(i).Name
+		steps = append(steps, step{name + " to be Ready (1 to 20 s)", func() error { return admin.nodeReady(ctx, name, process.Began) }})
+	}
+	return append(steps,
+		step{"every component", func() error { return o.allRun(r) }},
+		step{"DNS", func() error { return o.resolve(ctx) }},
+		step{"Services", o.reachService},
+		step{"the default ServiceAccount", func() error {
+			return admin.get(ctx, "/api/v1/namespaces/default/serviceaccounts/default", nil)
+		}},
+	)
+}
+
+// allRun returns what has not started yet.
+func (o Options) allRun(r record) error {
+	for i := range r.Nodes {
+		for _, report := range o.reports(o.Cluster.Node(i)) {
+			if !report.Running {
+				return fmt.Errorf("%s does not run", report.Name)
+			}
+		}
+	}
+	return nil
+}
+
+// reachService connects to the API server's own Service, which takes kube-proxy
+// and the host's route to it.
+func (o Options) reachService() error {
+	conn, err := net.DialTimeout("tcp", net.JoinHostPort(o.Cluster.APIServiceIP().String(), "443"), time.Second)
+	if err != nil {
 		return err
 	}
-	return o.wait(ctx, r, "the default ServiceAccount", func() error {
-		return admin.get(ctx, "/api/v1/namespaces/default/serviceaccounts/default", nil)
-	})
+	return conn.Close()
 }
 
 // loadPause loads the image without which no pod starts.
@@ -162,7 +200,7 @@ func tail(path string) string {
 	return strings.Join(append([]string{path + ":"}, all[max(0, len(all)-lines):]...), "\n  ")
 }
 
-func reachContainerd(process host.Process) error {
+func reachContainerd(process running) error {
 	conn, err := net.DialTimeout("unix", inNode(process, "/run/containerd/containerd.sock"), time.Second)
 	if err != nil {
 		return errors.New("containerd does not answer")
@@ -171,6 +209,6 @@ func reachContainerd(process host.Process) error {
 }
 
 // inNode is how the host sees a path of a node.
-func inNode(process host.Process, path string) string {
+func inNode(process running, path string) string {
 	return fmt.Sprintf("/proc/%d/root%s", process.PID, path)
 }

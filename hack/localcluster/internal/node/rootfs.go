@@ -147,6 +147,7 @@ func (s Spec) writeEtc(root string) error {
 		"hostname":    s.Node.Name + "\n",
 		"hosts":       fmt.Sprintf("127.0.0.1 localhost\n%s %s\n%s %s\n", s.Node.IP, s.Node.Name, s.Cluster.HostIP(), config.HostName),
 		"resolv.conf": fmt.Sprintf("nameserver %s\n", s.Cluster.DNS()),
+		"os-release":  "ID=debian\nPRETTY_NAME=\"Debian packages (localcluster)\"\n",
 		"machine-id":  fmt.Sprintf("%016x%016x\n", s.Cluster.Number, s.Node.Index+1),
 	}
 	for name, content := range files {
