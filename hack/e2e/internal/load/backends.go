@@ -1,0 +1,93 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package load
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// sampleInterval is the pause between two looks at the server.
+const sampleInterval = 10 * time.Millisecond
+
+// Backends watches how many connections a server has. Source: the view
+// pg_stat_activity, which shows a backend before it has authenticated its client.
+type Backends struct {
+	conn *pgconn.PgConn
+	done chan struct{}
+	stop context.CancelFunc
+	// role is whose backends are counted; empty counts everyone's.
+	role    string
+	largest int
+	samples int
+	err     error
+}
+
+// Watch counts the backends of a role, or of all for an empty one, but for the
+// watcher's own connection, until Stop. The URL's user must be a superuser: others
+// do not see which rows are clients.
+func Watch(ctx context.Context, url string, dial pgconn.DialFunc, role string) (*Backends, error) {
+	config, err := Config(url, dial)
+	if err != nil {
+		return nil, err
+	}
+	config.RuntimeParams["application_name"] = "poolfleet-watch"
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to watch the server: %w", err)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	b := &Backends{conn: conn, done: make(chan struct{}), stop: stop, role: role}
+	go b.watch(ctx)
+	return b, nil
+}
+
+func (b *Backends) watch(ctx context.Context) {
+	defer close(b.done)
+	for ctx.Err() == nil {
+		count, err := b.sample()
+		if err != nil {
+			b.err = err
+			return
+		}
+		b.samples++
+		b.largest = max(b.largest, count)
+		select {
+		case <-ctx.Done():
+		case <-time.After(sampleInterval):
+		}
+	}
+}
+
+func (b *Backends) sample() (int, error) {
+	const query = `select count(*) from pg_stat_activity
+		where backend_type = 'client backend' and pid <> pg_backend_pid() and $1 in ('', usename)`
+	// A sample under way is finished: a cancelled one would close the connection.
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	result := b.conn.ExecParams(ctx, query, [][]byte{[]byte(b.role)}, nil, nil, nil).Read()
+	if result.Err != nil {
+		return 0, fmt.Errorf("counting backends: %w", result.Err)
+	}
+	return strconv.Atoi(string(result.Rows[0][0]))
+}
+
+// Stop ends the watch and returns the largest number of backends seen at once, and
+// in how many samples.
+func (b *Backends) Stop() (largest, samples int, err error) {
+	b.stop()
+	<-b.done
+	closed := b.conn.Close(context.Background())
+	if b.err != nil {
+		return 0, 0, b.err
+	}
+	if closed != nil {
+		return 0, 0, fmt.Errorf("closing the watch: %w", closed)
+	}
+	return b.largest, b.samples, nil
+}

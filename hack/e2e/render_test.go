@@ -1,0 +1,181 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+
+	"github.com/poolfleet/poolfleet/hack/e2e/internal/install"
+)
+
+// top is a path of the repository.
+func top(path string) string {
+	_, file, _, _ := runtime.Caller(0)
+	return filepath.Join(filepath.Dir(file), "..", "..", path)
+}
+
+// tools are the helm and kubectl that `make` builds, so that a machine's own
+// versions do not decide what is tested.
+func tools(t *testing.T) install.Tools {
+	t.Helper()
+	found := install.Tools{}
+	for name, path := range map[string]*string{"kubectl": &found.Kubectl, "helm": &found.Helm} {
+		var err error
+		if *path, err = install.FindTool(top(".cache/bin"), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return found
+}
+
+// chart is the chart with images in a registry that nobody has.
+func chart(t *testing.T, set ...string) install.Chart {
+	t.Helper()
+	image := func(name string) install.Image {
+		return install.Image{Reference: "registry.example.com:5000/poolfleet/" + name + "@" + aDigest}
+	}
+	return install.Chart{
+		Tools: tools(t), Dir: top("charts/poolfleet"), Set: set,
+		Images: install.Images{Manager: image("manager"), Pooler: image("pooler")},
+	}
+}
+
+func rendered(t *testing.T, set ...string) []unstructured.Unstructured {
+	t.Helper()
+	text, err := chart(t, set...).Template(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, text)
+}
+
+// kustomized renders config/default with the images that chart has.
+func kustomized(t *testing.T) []unstructured.Unstructured {
+	t.Helper()
+	images := chart(t).Images
+	dir := t.TempDir()
+	if err := install.Kustomization(top("config"), dir, images); err != nil {
+		t.Fatal(err)
+	}
+	found := tools(t)
+	text, err := found.Run(t.Context(), "", found.Kubectl, "kustomize", filepath.Join(dir, "default"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, text)
+}
+
+func parse(t *testing.T, text string) []unstructured.Unstructured {
+	t.Helper()
+	var objects []unstructured.Unstructured
+	for document := range strings.SplitSeq("\n"+text, "\n---\n") {
+		var object unstructured.Unstructured
+		if err := yaml.Unmarshal([]byte(document), &object.Object); err != nil {
+			t.Fatalf("parsing %s: %v", document, err)
+		}
+		if len(object.Object) > 0 {
+			objects = append(objects, object)
+		}
+	}
+	return objects
+}
+
+func only(t *testing.T, objects []unstructured.Unstructured, kind, namespace, name string) *unstructured.Unstructured {
+	t.Helper()
+	for i, object := range objects {
+		if object.GetKind() == kind && object.GetNamespace() == namespace && object.GetName() == name {
+			return &objects[i]
+		}
+	}
+	t.Fatalf("there is no %s %s/%s", kind, namespace, name)
+	return nil
+}
+
+func convert(t *testing.T, from *unstructured.Unstructured, into any) {
+	t.Helper()
+	if err := apiruntime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(from.Object, into, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// essence is what objects mean, by kind and name: without labels and annotations,
+// which tell who installed them, and with the environment put into the arguments.
+func essence(t *testing.T, objects []unstructured.Unstructured) map[string]map[string]any {
+	t.Helper()
+	meaning := map[string]map[string]any{}
+	for _, object := range objects {
+		object = *object.DeepCopy()
+		key := object.GetKind() + "/" + object.GetName()
+		if object.GetKind() == "Deployment" {
+			deployment := managerOf(t, objects)
+			meaning[key] = map[string]any{"namespace": object.GetNamespace(), "spec": resolved(deployment.Spec.Template.Spec.Containers[0].Args, object)}
+			continue
+		}
+		metadata := map[string]any{"name": object.GetName()}
+		if namespace := object.GetNamespace(); namespace != "" {
+			metadata["namespace"] = namespace
+		}
+		object.Object["metadata"] = metadata
+		meaning[key] = object.Object
+	}
+	return meaning
+}
+
+// resolved is a Deployment's spec without the environment that its arguments name.
+func resolved(args []string, deployment unstructured.Unstructured) map[string]any {
+	spec, _, _ := unstructured.NestedMap(deployment.Object, "spec")
+	containers, _, _ := unstructured.NestedSlice(spec, "template", "spec", "containers")
+	container, _ := containers[0].(map[string]any)
+	environment, _ := container["env"].([]any)
+	for _, entry := range environment {
+		variable, _ := entry.(map[string]any)
+		value, isText := variable["value"].(string)
+		for i := range args {
+			if isText {
+				args[i] = strings.ReplaceAll(args[i], fmt.Sprintf("$(%s)", variable["name"]), value)
+			}
+		}
+	}
+	delete(container, "env")
+	container["args"] = anySlice(args)
+	containers[0] = container
+	if err := unstructured.SetNestedSlice(spec, containers, "template", "spec", "containers"); err != nil {
+		panic(err) // What was read from there can be put there.
+	}
+	return spec
+}
+
+func anySlice(texts []string) []any {
+	values := make([]any, len(texts))
+	for i, text := range texts {
+		values[i] = text
+	}
+	return values
+}
+
+// permissions are what rules allow, one line each, however they are grouped.
+func permissions(rules []rbacv1.PolicyRule) []string {
+	set := map[string]bool{}
+	for _, rule := range rules {
+		for _, group := range rule.APIGroups {
+			for _, resource := range rule.Resources {
+				for _, verb := range rule.Verbs {
+					set[verb+" "+resource+"."+group] = true
+				}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(set))
+}
