@@ -68,16 +68,17 @@ type Pod struct {
 	// Pending is true while the pod's container has not started. It gets no first
 	// grant yet: connections would be parked for a pod that may never run.
 	Pending bool
-	// Overdue is the caller's clock: the pod has had a grant for longer than patience
-	// lasts and is not ready. Others that wait go before it. A caller that later sets
-	// it to false again gives the pod another try.
+	// Overdue is the caller's clock. For a pod that runs: it has had a grant for longer
+	// than patience lasts and is not ready, so others that wait go before it; set it
+	// to false again, later and later, to give the pod another try. For a terminating
+	// pod: its grace period is over and it is still there, so no rollout waits for it.
 	Overdue bool
 	// Address is the pod's IP address. A first grant waits while another pod that
 	// still has an entry shows the same one.
 	Address string
 	// Ack is the pod's answer; nil when there was none, which is not an acknowledgement.
 	Ack *Ack
-	// Told is the annotation's grant. It matters where the ledger was lost: what a
+	// Told is the annotation's grant, if it names this UID. It matters where the ledger was lost: what a
 	// pod was told and the ledger does not know is taken into the ledger.
 	Told *Told
 }

@@ -105,8 +105,9 @@ func part(share, n, i int32) int32 {
 	}
 }
 
-// distribute returns what each pool comes to, base included. First the floors,
-// then what drains is charged to the pool it drains from, then the rest one by one.
+// distribute returns what each pool's pods come to, without what drains. First
+// the floors, then what drains is charged to the pool it drains from, then the rest
+// one by one. A pool that has its floor keeps it, however much drains.
 func distribute(budget int32, demands []demand) map[PoolKey]int32 {
 	demands = slices.Clone(demands)
 	slices.SortFunc(demands, func(a, b demand) int { return a.Key.Compare(b.Key) })
@@ -114,21 +115,34 @@ func distribute(budget int32, demands []demand) map[PoolKey]int32 {
 	for _, d := range demands {
 		room.add(d.Claim)
 	}
-	shares := make(map[PoolKey]int32, len(demands))
+	totals := make(map[PoolKey]int32, len(demands))
 	take := func(d demand, n int32) {
-		shares[d.Key] += n
+		totals[d.Key] += n
 		room.take(d.Claim, n)
 	}
+	var served []demand
 	for _, d := range floorOrder(demands) {
-		shares[d.Key] = 0
 		if floor := max(d.Floor, 1); d.Replicas > 0 && floor <= room.left(d.Claim) {
 			take(d, floor)
+			served = append(served, d)
 		}
 	}
 	for _, d := range demands {
 		take(d, min(d.base, room.left(d.Claim)))
 	}
-	fill(demands, shares, room, take)
+	fill(served, totals, room, take)
+	return live(demands, served, totals)
+}
+
+// live takes what drains off each total.
+func live(demands, served []demand, totals map[PoolKey]int32) map[PoolKey]int32 {
+	shares := make(map[PoolKey]int32, len(demands))
+	for _, d := range demands {
+		shares[d.Key] = 0
+	}
+	for _, d := range served {
+		shares[d.Key] = max(totals[d.Key]-d.base, d.Floor, 1)
+	}
 	return shares
 }
 
@@ -149,13 +163,8 @@ func floorOrder(sorted []demand) []demand {
 
 // fill gives out what is left, one connection at a time, to the pool furthest
 // below its weighted part. A pool that is full once stays full, as room only shrinks.
-func fill(demands []demand, shares map[PoolKey]int32, room *room, take func(demand, int32)) {
-	queue := &hungry{shares: shares}
-	for _, d := range demands {
-		if d.Replicas > 0 && shares[d.Key] >= max(d.Floor, 1) {
-			queue.pools = append(queue.pools, d)
-		}
-	}
+func fill(served []demand, totals map[PoolKey]int32, room *room, take func(demand, int32)) {
+	queue := &hungry{pools: slices.Clone(served), totals: totals}
 	heap.Init(queue)
 	for queue.Len() > 0 {
 		next := queue.pools[0]
@@ -168,10 +177,10 @@ func fill(demands []demand, shares map[PoolKey]int32, room *room, take func(dema
 	}
 }
 
-// hungry is a heap of pools by (2·share+1)/weight, then by key.
+// hungry is a heap of pools by (2·total+1)/weight, then by key.
 type hungry struct {
 	pools  []demand
-	shares map[PoolKey]int32
+	totals map[PoolKey]int32
 }
 
 func (h *hungry) Len() int      { return len(h.pools) }
@@ -186,8 +195,8 @@ func (h *hungry) Pop() any {
 func (h *hungry) Less(i, j int) bool {
 	a, b := h.pools[i], h.pools[j]
 	// Multiplied out, so that no fraction is rounded.
-	left := (2*int64(h.shares[a.Key]) + 1) * int64(max(b.Weight, 1))
-	right := (2*int64(h.shares[b.Key]) + 1) * int64(max(a.Weight, 1))
+	left := (2*int64(h.totals[a.Key]) + 1) * int64(max(b.Weight, 1))
+	right := (2*int64(h.totals[b.Key]) + 1) * int64(max(a.Weight, 1))
 	return cmp.Or(cmp.Compare(left, right), a.Key.Compare(b.Key)) < 0
 }
 

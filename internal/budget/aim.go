@@ -1,0 +1,164 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package budget
+
+import (
+	"cmp"
+	"slices"
+)
+
+// group is a pool in a pass.
+type group struct {
+	claim Claim
+	// candidates are the pods that a grant can serve: those that have one, and those
+	// that could start.
+	candidates []*seat
+	// base is what pods hold that no grant can change; late is the part of it whose
+	// pods should be gone and are not.
+	base, late int32
+	// now is what the candidates may open.
+	now int32
+	// entries is whether any of its pods has an entry.
+	entries bool
+}
+
+// aim sets each seat's target.
+func (p *pass) aim() {
+	groups := p.groups()
+	demands := make([]demand, 0, len(groups))
+	for key, g := range groups {
+		demands = append(demands, p.demand(key, g))
+	}
+	shares := distribute(p.facts.Budget, demands)
+	for key, g := range groups {
+		if p.facts.Reachable {
+			g.aim(shares[key])
+		} else {
+			g.cut(shares[key])
+		}
+	}
+}
+
+// groups sorts the seats by pool, in the order of the seats. A seat that is left
+// alone has its own grant for a target.
+func (p *pass) groups() map[PoolKey]*group {
+	groups := make(map[PoolKey]*group, len(p.claims))
+	for key, c := range p.claims {
+		groups[key] = &group{claim: c}
+	}
+	for _, s := range p.seats {
+		g := groups[s.key()]
+		if g == nil {
+			g = &group{}
+			groups[s.key()] = g
+		}
+		g.entries = g.entries || s.known
+		switch {
+		case !p.steerable(s):
+			s.target = s.now()
+			g.base += s.Held
+			if s.pod != nil && s.pod.Terminating && s.pod.Overdue {
+				g.late += s.Held
+			}
+		case s.now() > 0 || p.startable(s):
+			g.candidates = append(g.candidates, s)
+			g.now += s.now()
+		}
+	}
+	return groups
+}
+
+// startable is whether a pod without a grant can use one now.
+func (p *pass) startable(s *seat) bool {
+	return p.facts.Reachable && !s.pod.Pending && (s.known || !p.addressTaken(s))
+}
+
+// addressTaken is whether a pod that still has an entry shows the same address:
+// until it is gone, answers from there and connections at the server are not clear.
+func (p *pass) addressTaken(s *seat) bool {
+	return s.pod.Address != "" && slices.ContainsFunc(p.seats, func(other *seat) bool {
+		return other != s && other.known && other.pod != nil && other.pod.Address == s.pod.Address
+	})
+}
+
+// demand is what a pool can use now. One that has no pod to use a share lends it to
+// the others until a pod can start.
+func (p *pass) demand(key PoolKey, g *group) demand {
+	d := demand{Claim: g.claim, base: g.base, running: g.now > 0}
+	d.Key = key
+	if len(g.candidates) == 0 && !g.entries {
+		d.Replicas = 0
+	}
+	if !p.facts.Reachable {
+		d.Claim = d.keep(g.now)
+	}
+	return d
+}
+
+// keep is the claim while the server is silent: what its pods have, and no more.
+// Floors are for pods that start, and none does.
+func (d demand) keep(now int32) Claim {
+	c := d.Claim
+	c.Floor = 1
+	if c.Maximum == 0 {
+		c.Maximum = now + d.base
+	}
+	c.Maximum = min(c.Maximum, now+d.base)
+	if now == 0 {
+		c.Replicas = 0
+	}
+	return c
+}
+
+// aim divides share over the pool's candidates.
+func (g *group) aim(share int32) {
+	if len(g.candidates) == 0 {
+		return
+	}
+	floor := g.claim.Floor
+	split(choose(g.candidates, int(share/floor), int((share+g.base-g.late)/floor)), share)
+}
+
+// cut leaves the candidates what they have, unless share is less: nothing can be
+// raised, so nothing is taken from one for another.
+func (g *group) cut(share int32) {
+	if g.now > share {
+		g.aim(share)
+	}
+	for _, s := range g.candidates {
+		if g.now > share {
+			s.target = min(s.target, s.now())
+		} else {
+			s.target = s.now()
+		}
+	}
+}
+
+// split divides live over the seated, evenly. Who has one more keeps it, so that
+// rounding moves no connection.
+func split(seated []*seat, live int32) {
+	n := int32(len(seated)) //nolint:gosec // A pool's pods are a few hundred.
+	if n == 0 {
+		return
+	}
+	order := slices.Clone(seated)
+	slices.SortFunc(order, func(a, b *seat) int {
+		return cmp.Or(-compareBool(a.now() > live/n, b.now() > live/n), compareEntries(a.Entry, b.Entry))
+	})
+	for i, s := range order {
+		s.target = part(live, n, int32(i)) //nolint:gosec // As above.
+	}
+}
+
+// compareBool orders false before true.
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	default:
+		return 1
+	}
+}

@@ -1,0 +1,117 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package budget
+
+import (
+	"cmp"
+	"slices"
+)
+
+// choose picks the candidates that are served where only fit of them can be.
+// settled is how many can be once the pods that drain have ended.
+//
+// Those that have a grant come first. Without more, a rollout would not end: the
+// new pod waits for a floor, and the old ones wait for it to be ready. So when a
+// pod waits, no drain will make room for it, and no other try is under way, the
+// oldest makes way for it. Only a younger pod displaces an older one, so
+// nothing goes back and forth, and one at a time, so that a pod that never gets
+// ready costs one other, and that one only until the new one is Overdue.
+func choose(candidates []*seat, fit, settled int) []*seat {
+	seated, waiting := fillSeats(candidates, fit)
+	if len(waiting) == 0 || len(candidates) <= settled {
+		return seated
+	}
+	if leaver, comer := takeBack(seated, waiting); comer != nil {
+		return replace(seated, leaver, comer)
+	}
+	if leaver, comer := makeWay(seated, waiting); comer != nil {
+		return replace(seated, leaver, comer)
+	}
+	return seated
+}
+
+// fillSeats seats those that have a grant, then those that wait.
+func fillSeats(candidates []*seat, fit int) (seated, waiting []*seat) {
+	order := slices.Clone(candidates)
+	slices.SortFunc(order, func(a, b *seat) int {
+		return cmp.Or(
+			-compareBool(a.now() > 0, b.now() > 0),
+			compareBool(a.overdue(), b.overdue()),
+			-compareBool(a.serves(), b.serves()),
+			compareAge(a, b),
+		)
+	})
+	fit = min(fit, len(order))
+	return order[:fit:fit], order[fit:]
+}
+
+// serves is whether the pod has a grant and clients can use it.
+func (s *seat) serves() bool { return s.now() > 0 && s.pod.Ready }
+
+func (s *seat) overdue() bool { return s.pod.Overdue && !s.pod.Ready }
+
+// compareAge orders the younger before the older. Of the same age, one that never
+// had a grant is the younger: creation times are whole seconds.
+func compareAge(a, b *seat) int {
+	return cmp.Or(-cmp.Compare(a.pod.Created, b.pod.Created), compareBool(a.known, b.known), compareEntries(a.Entry, b.Entry))
+}
+
+// takeBack ends a try that did not succeed: the oldest that waits, which served
+// before the try, takes the place of one that is overdue.
+func takeBack(seated, waiting []*seat) (leaver, comer *seat) {
+	for _, s := range seated {
+		if s.overdue() {
+			leaver = s
+		}
+	}
+	if leaver == nil {
+		return nil, nil
+	}
+	for _, s := range waiting {
+		if !s.overdue() && (comer == nil || compareAge(s, comer) > 0) {
+			comer = s
+		}
+	}
+	return leaver, comer
+}
+
+// makeWay has the oldest of the seated make way for the youngest that waits. While
+// some serve and some do not, a try is under way; where none serves, there is
+// nothing to lose.
+func makeWay(seated, waiting []*seat) (leaver, comer *seat) {
+	serving := 0
+	for _, s := range seated {
+		if s.serves() {
+			serving++
+		}
+		if leaver == nil || compareAge(s, leaver) > 0 {
+			leaver = s
+		}
+	}
+	for _, s := range waiting {
+		if !s.overdue() && (comer == nil || compareAge(s, comer) < 0) {
+			comer = s
+		}
+	}
+	underWay := serving > 0 && serving < len(seated)
+	if underWay || leaver == nil || comer == nil || !displaces(comer, leaver) {
+		return nil, nil
+	}
+	return leaver, comer
+}
+
+// displaces is a strict order but for pods of the same second, of which each can
+// displace once, while it has no entry.
+func displaces(comer, leaver *seat) bool {
+	if comer.pod.Created == leaver.pod.Created {
+		return !comer.known
+	}
+	return comer.pod.Created > leaver.pod.Created
+}
+
+func replace(seated []*seat, leaver, comer *seat) []*seat {
+	next := slices.Clone(seated)
+	next[slices.Index(next, leaver)] = comer
+	return next
+}
