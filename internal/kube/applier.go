@@ -70,7 +70,7 @@ func (a *Applier) applyOne(ctx context.Context, owner client.Object, w wanted) e
 	}
 	for range attempts {
 		err = a.lookAndSend(ctx, owner, w)
-		if !apierrors.IsConflict(err) && !apierrors.IsAlreadyExists(err) {
+		if !overtaken(err) {
 			break
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -67,11 +68,28 @@ const maxDetail = 400
 var refusals = sets.New[int32](http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed,
 	http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
 
+// overtaken reports whether someone wrote, or took the name, between our look at
+// an object and our write. An apply with the UID of an object that is there no more
+// is a conflict, with that of another object it is invalid.
+func overtaken(err error) bool {
+	var answer apierrors.APIStatus
+	if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
+		return true
+	}
+	return errors.As(err, &answer) && answer.Status().Details != nil &&
+		slices.ContainsFunc(answer.Status().Details.Causes, func(cause metav1.StatusCause) bool {
+			return cause.Field == "metadata.uid"
+		})
+}
+
 // explain says what an error means for the wanted object.
 func (w wanted) explain(err error) error {
 	var conflict *ConflictError
 	if err == nil || errors.As(err, &conflict) {
 		return err
+	}
+	if overtaken(err) {
+		return fmt.Errorf("applying %s: someone else writes it at the same time", w.key)
 	}
 	var answer apierrors.APIStatus
 	if !errors.As(err, &answer) || !refusals.Has(answer.Status().Code) {
