@@ -1,0 +1,207 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pooler
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"path"
+	"path/filepath"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
+)
+
+// launchTimeout is how long a starting PgBouncer may take to answer.
+const launchTimeout = 15 * time.Second
+
+// backOff spaces the starts of a PgBouncer that keeps ending.
+type backOff struct {
+	delay time.Duration
+	until time.Time
+	why   error
+}
+
+// failed notes an end. One that ran for a minute has earned a fresh start.
+func (b *backOff) failed(started time.Time, why error) {
+	if time.Since(started) > time.Minute {
+		b.delay = 0
+	}
+	b.delay = min(max(2*b.delay, 100*time.Millisecond), 10*time.Second)
+	b.until, b.why = time.Now().Add(b.delay), why
+}
+
+// launch starts PgBouncer and waits until it answers.
+func (s *Supervisor) launch(ctx context.Context, want order) error {
+	if time.Now().Before(s.backOff.until) {
+		return s.backOff.why
+	}
+	if err := s.write(pgbouncer.Rendering{Config: want.doc.PgBouncer, Limits: want.limits}); err != nil {
+		return s.refuse(want, err)
+	}
+	s.relay.forget()
+	process, err := start(s.Command(s.PgBouncer, s.Options.paths().Ini()), s.relay.line)
+	if err != nil {
+		s.backOff.failed(time.Now(), err)
+		return err
+	}
+	s.process = process
+	s.view.started()
+	if err := s.awaitConsole(ctx); err != nil {
+		return s.failLaunch(want, err)
+	}
+	s.Log.Info("PgBouncer runs", "pid", process.cmd.Process.Pid)
+	s.running = applied{doc: want.doc, limits: want.limits}
+	return s.confirm(ctx, want)
+}
+
+// awaitConsole returns an error when PgBouncer ends, or does not answer in time.
+func (s *Supervisor) awaitConsole(ctx context.Context) error {
+	deadline := time.After(launchTimeout)
+	for {
+		if _, err := s.admin.Version(ctx); err == nil {
+			s.view.answered()
+			return nil
+		}
+		select {
+		case <-s.process.exited:
+			return errors.New("PgBouncer does not start: " + s.relay.words())
+		case <-deadline:
+			return errors.New("PgBouncer does not answer")
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// failLaunch takes a PgBouncer that ends at once for a refusal of its files, when
+// there are others to fall back on.
+func (s *Supervisor) failLaunch(want order, err error) error {
+	if !s.process.ended() {
+		s.kill() // It would be neither running nor gone.
+	}
+	s.backOff.failed(s.process.started, err)
+	s.process = nil
+	if s.mem.doc != nil && s.mem.doc.revision != want.doc.revision {
+		return s.refuse(want, err)
+	}
+	return err
+}
+
+// refuse notes that a configuration can not be run, so that the last good one is.
+func (s *Supervisor) refuse(want order, err error) error {
+	s.refused[want.doc.revision] = s.safe(err)
+	s.Log.Warn("the configuration is refused", "config", want.doc.revision, "reason", s.safe(err))
+	return err
+}
+
+// converge changes a running PgBouncer, one stage at a time: what sinks before what
+// rises, and no rise before the sunk have let go.
+func (s *Supervisor) converge(ctx context.Context, want order) error {
+	if s.running.doc == nil { // It was started, but something went wrong since.
+		return s.apply(ctx, want, want.limits)
+	}
+	settled, err := s.settle(ctx)
+	if err != nil {
+		return err
+	}
+	next := step(s.running.limits, want.limits)
+	same := s.running.doc.revision == want.doc.revision && maps.Equal(next, s.running.limits)
+	switch {
+	case !same && raises(s.running.limits, next) && !settled:
+		return nil // Ask again at the next tick.
+	case !same:
+		err = s.apply(ctx, want, next)
+	}
+	if err != nil || !maps.Equal(s.running.limits, want.limits) {
+		return err
+	}
+	return s.remember(want)
+}
+
+// apply makes PgBouncer run other files. When it does not take them, those before
+// are put back.
+func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Limits) error {
+	s.relay.forget()
+	err := s.write(pgbouncer.Rendering{Config: want.doc.PgBouncer, Limits: limits})
+	if err != nil {
+		return s.refuse(want, err)
+	}
+	if err := s.admin.Reload(ctx); err != nil {
+		return s.failReload(ctx, want, err)
+	}
+	if err := s.verify(ctx, limits); err != nil {
+		return err
+	}
+	if lowers(s.running.limits, limits) {
+		s.shrink = shrink{since: time.Now(), left: maps.Clone(limits)}
+	}
+	s.running = applied{doc: want.doc, limits: limits}
+	if maps.Equal(limits, want.limits) {
+		return s.remember(want)
+	}
+	return nil
+}
+
+func (s *Supervisor) failReload(ctx context.Context, want order, err error) error {
+	var refusal *pgconn.PgError
+	if !errors.As(err, &refusal) || s.running.doc == nil {
+		return err // Whether it took the files is not known: ask again.
+	}
+	err = errors.New("PgBouncer refuses the configuration: " + cmp.Or(s.relay.words(), refusal.Message))
+	if s.running.doc.revision != want.doc.revision {
+		err = s.refuse(want, err)
+	}
+	back := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits})
+	if back == nil {
+		back = s.admin.Reload(ctx)
+	}
+	return errors.Join(err, back)
+}
+
+// confirm verifies and remembers what was just started.
+func (s *Supervisor) confirm(ctx context.Context, want order) error {
+	if err := s.verify(ctx, want.limits); err != nil {
+		s.running.doc = nil
+		return err
+	}
+	return s.remember(want)
+}
+
+// verify reads back the limits in force.
+func (s *Supervisor) verify(ctx context.Context, limits pgbouncer.Limits) error {
+	states, err := s.admin.Databases(ctx)
+	if err != nil {
+		return err
+	}
+	got := pgbouncer.Limits{}
+	for _, db := range states {
+		got[db.Name] = max(db.MaxConnections, db.PoolSize)
+	}
+	if !maps.Equal(got, limits) {
+		return errNotTaken
+	}
+	return nil
+}
+
+// write renders PgBouncer's files and puts them in place.
+func (s *Supervisor) write(rendering pgbouncer.Rendering) error {
+	s.relay.hide(rendering.Config.Secrets())
+	rendering.Paths = s.Options.paths()
+	files, err := rendering.Files()
+	if err != nil {
+		return fmt.Errorf("the configuration can not be run: %w", err)
+	}
+	paths := rendering.Paths
+	for name, data := range map[string][]byte{paths.Userlist(): files.Userlist, paths.HBA(): files.HBA, paths.Ini(): files.Ini} {
+		if err := writeFile(filepath.Join(s.RunDir, path.Base(name)), data); err != nil {
+			return err
+		}
+	}
+	return nil
+}

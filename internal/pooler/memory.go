@@ -1,0 +1,117 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pooler
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/poolfleet/poolfleet/internal/contract"
+)
+
+const memoryFile = "memory.json"
+
+// memory outlives a restart of the container, but not the pod.
+type memory struct {
+	UID string `json:"uid"`
+	// Seen is the highest gen of a grant that was obeyed.
+	Seen int64 `json:"seen"`
+	// Applied is the grant in force, Config the configuration.
+	Applied contract.Grant `json:"applied"`
+	Config  []byte         `json:"config,omitempty"`
+	// Released is what a drain gave back, and said so.
+	Released release `json:"released,omitzero"`
+
+	doc *document
+}
+
+// release says that no more than Share of the grant Gen is this pod's any more.
+type release struct {
+	Gen   int64 `json:"gen"`
+	Share int32 `json:"share"`
+}
+
+// cap is what is left of a grant.
+func (r release) cap(g contract.Grant) contract.Grant {
+	if r.Gen == g.Gen && r.Gen > 0 {
+		g.Share = min(g.Share, r.Share)
+	}
+	return g
+}
+
+// of is the memory of a pod: another pod's is none.
+func (m memory) of(uid string) memory {
+	if uid == "" || uid == m.UID {
+		return m
+	}
+	return memory{UID: uid}
+}
+
+// recall reads the memory; there is none before the first grant.
+func recall(runDir string) (memory, error) {
+	var m memory
+	data, err := os.ReadFile(filepath.Join(runDir, memoryFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return m, nil
+	}
+	if err != nil {
+		return m, fmt.Errorf("reading the memory: %w", err)
+	}
+	if err := json.Unmarshal(data, &m); err != nil {
+		return memory{}, errors.New("reading the memory: it is not the JSON expected")
+	}
+	if m.Config == nil {
+		return m, nil
+	}
+	m.doc, err = decodeDocument(m.Config)
+	return m, err
+}
+
+func (m memory) save(runDir string) error {
+	data, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("writing the memory: %w", err)
+	}
+	return writeFile(filepath.Join(runDir, memoryFile), data)
+}
+
+// writeFile replaces a file at once, readable for its owner alone: that of the
+// directory, when we may choose.
+func writeFile(path string, data []byte) error {
+	file, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(data)
+	if err = errors.Join(err, ownAs(file, filepath.Dir(path)), file.Close()); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	if err := os.Rename(file.Name(), path); err != nil {
+		return fmt.Errorf("writing %s: %w", path, err)
+	}
+	return nil
+}
+
+// ownAs gives a file to the owner of a directory. Only root may, and only for root
+// it matters: PgBouncer then runs as another user.
+func ownAs(file *os.File, dir string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	return file.Chown(int(owner.Uid), int(owner.Gid))
+}

@@ -1,0 +1,130 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pooler
+
+import (
+	"context"
+	"log/slog"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Lines of one kind that are passed on in a window; the rest is counted. Refused
+// logins and their retries come by the second and from every client.
+const (
+	linesPerWindow = 5
+	logWindow      = 10 * time.Second
+	kindsPerWindow = 512
+)
+
+// relay passes PgBouncer's log on, without passwords and without floods.
+type relay struct {
+	log *slog.Logger
+
+	mu      sync.Mutex
+	secrets []string
+	window  time.Time
+	counts  map[string]int
+	// complaints are the last errors and warnings, for who asks why.
+	complaints []string
+}
+
+var (
+	// logLine: "2026-11-22 06:26:16.591 UTC [9808] ERROR message".
+	logLine = regexp.MustCompile(`^\S+ \S+ \S+ \[(\d+)\] (NOISE|DEBUG|LOG|WARNING|ERROR|FATAL) (.*)$`)
+	// quotedValue: PgBouncer quotes a database's whole line, password and all.
+	quotedValue = regexp.MustCompile(`invalid value ".*" for parameter`)
+	password    = regexp.MustCompile(`password\s*=\s*('([^']|'')*'?|\S+)`)
+	// socket: "C-0x5581e0: shop/app@10.0.0.1:4711 " names one connection.
+	socket = regexp.MustCompile(`^[CS]-0x[0-9a-f]+: \S+ `)
+	number = regexp.MustCompile(`[0-9]+`)
+)
+
+var levels = map[string]slog.Level{
+	"NOISE": slog.LevelDebug, "DEBUG": slog.LevelDebug, "LOG": slog.LevelInfo,
+	"WARNING": slog.LevelWarn, "ERROR": slog.LevelError, "FATAL": slog.LevelError,
+}
+
+// hide makes the relay keep more passwords out of the log. It forgets none: a
+// configuration that was replaced may still be spoken of.
+func (r *relay) hide(secrets []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, secret := range secrets {
+		for _, spelling := range []string{secret, strings.ReplaceAll(secret, "'", "''"), strings.ReplaceAll(secret, `"`, `""`)} {
+			if len(spelling) >= 4 && !slices.Contains(r.secrets, spelling) {
+				r.secrets = append(r.secrets, spelling)
+			}
+		}
+	}
+}
+
+func (r *relay) redact(text string) string {
+	text = quotedValue.ReplaceAllString(text, "invalid value for parameter")
+	text = password.ReplaceAllString(text, "password=***")
+	for _, secret := range r.secrets {
+		text = strings.ReplaceAll(text, secret, "***")
+	}
+	return text
+}
+
+// line takes one line of PgBouncer's.
+func (r *relay) line(text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	level, pid, message := slog.LevelInfo, "", r.redact(text)
+	if m := logLine.FindStringSubmatch(message); m != nil {
+		pid, level, message = m[1], levels[m[2]], m[3]
+	}
+	if level >= slog.LevelWarn {
+		r.complaints = append(r.complaints[max(0, len(r.complaints)-9):], message)
+	}
+	if !r.allow(kind(message), time.Now()) {
+		return
+	}
+	r.log.Log(context.Background(), level, message, "component", "pgbouncer", "pid", pid)
+}
+
+// kind is what lines have in common that differ in connection and numbers.
+func kind(message string) string {
+	return number.ReplaceAllString(socket.ReplaceAllString(message, ""), "0")
+}
+
+func (r *relay) allow(kind string, now time.Time) bool {
+	if now.Sub(r.window) >= logWindow {
+		r.summarise()
+		r.window, r.counts = now, map[string]int{}
+	}
+	if _, known := r.counts[kind]; !known && len(r.counts) >= kindsPerWindow {
+		kind = "other lines"
+	}
+	r.counts[kind]++
+	return r.counts[kind] <= linesPerWindow
+}
+
+func (r *relay) summarise() {
+	for kind, count := range r.counts {
+		if count > linesPerWindow {
+			r.log.Info("more lines of this kind were left out", "component", "pgbouncer", "kind", kind, "count", count-linesPerWindow)
+		}
+	}
+}
+
+// forget drops the complaints, so that later ones are about what happens next.
+func (r *relay) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.complaints = nil
+}
+
+// words are PgBouncer's complaints since forget.
+func (r *relay) words() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	words := strings.Join(slices.Compact(slices.Clone(r.complaints)), "; ")
+	return words[:min(len(words), 500)]
+}

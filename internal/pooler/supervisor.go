@@ -1,0 +1,234 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pooler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
+)
+
+// tick is how often the supervisor looks after PgBouncer.
+const tick = 250 * time.Millisecond
+
+// Supervisor runs PgBouncer as the pod's grant and the pool's configuration say.
+// One goroutine, that of Run, decides and acts; what others may see is in view.
+type Supervisor struct {
+	Options
+	admin pgbouncer.Admin
+	relay relay
+	view  view
+
+	in  inbox
+	mem memory
+	// refused are the revisions that PgBouncer did not take, and its words.
+	refused map[string]string
+
+	// process is nil while PgBouncer does not run.
+	process *process
+	running applied
+	backOff backOff
+	// leaving is how far PgBouncer is on its way out; nil while it is to run.
+	leaving *departure
+	shrink  shrink
+	asked   time.Time
+	problem string
+}
+
+// applied is what PgBouncer was last seen to run.
+type applied struct {
+	doc    *document
+	limits pgbouncer.Limits
+}
+
+// New returns a Supervisor. It does nothing before Run.
+func New(options Options) *Supervisor {
+	s := &Supervisor{Options: options.withDefaults(), refused: map[string]string{}}
+	s.admin = s.Options.admin()
+	s.relay.log = s.Log
+	return s
+}
+
+// Run supervises until ctx ends, then drains PgBouncer and returns. It returns an
+// error when it can not begin, or can not serve health and status.
+func (s *Supervisor) Run(ctx context.Context) error {
+	if err := os.MkdirAll(s.RunDir, 0o700); err != nil {
+		return fmt.Errorf("making the run directory: %w", err)
+	}
+	mem, err := recall(s.RunDir)
+	if err != nil {
+		return err
+	}
+	s.mem = mem
+	s.view.beat()
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.StatusAddress)
+	if err != nil {
+		return fmt.Errorf("serving health and status: %w", err)
+	}
+	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	defer server.Close()
+	return s.loop(ctx, served)
+}
+
+func (s *Supervisor) loop(ctx context.Context, served <-chan error) error {
+	// What is under way when ctx ends is finished: commands have time limits of their own.
+	work := context.WithoutCancel(ctx)
+	changed := watch(ctx, s.Log, s.PollInterval, s.ConfigDir, s.PodDir)
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	s.look()
+	for ctx.Err() == nil {
+		s.Step(work)
+		select {
+		case <-ctx.Done():
+		case err := <-served:
+			s.kill()
+			return fmt.Errorf("serving health and status: %w", err)
+		case <-changed:
+			s.look()
+		case <-s.end():
+		case <-ticker.C:
+		}
+	}
+	return s.drain(work, ticker.C)
+}
+
+// end is closed when PgBouncer has ended.
+func (s *Supervisor) end() <-chan struct{} {
+	if s.process == nil {
+		return nil
+	}
+	return s.process.exited
+}
+
+// look reads what the manager has laid down.
+func (s *Supervisor) look() {
+	s.in = readInbox(s.ConfigDir, s.PodDir)
+	s.mem = s.mem.of(s.in.uid)
+	if s.in.doc != nil {
+		s.relay.hide(s.in.doc.PgBouncer.Secrets())
+	}
+	if s.mem.doc != nil {
+		s.relay.hide(s.mem.doc.PgBouncer.Secrets())
+	}
+}
+
+// Step brings PgBouncer one step nearer to what the manager wants.
+func (s *Supervisor) Step(ctx context.Context) {
+	s.view.beat()
+	s.notice()
+	want := decide(s.mem, s.in, s.refused)
+	s.problem = want.problem
+	err := s.see(want)
+	if err == nil {
+		err = s.toward(ctx, want)
+	}
+	if err != nil {
+		s.problem = s.safe(err)
+	}
+	s.ping(ctx)
+	s.tell()
+}
+
+// toward is the table of what there is to do.
+func (s *Supervisor) toward(ctx context.Context, want order) error {
+	switch {
+	case s.leaving != nil && (s.leaving.told || want.parked()):
+		return s.depart(ctx)
+	case want.parked() && s.process != nil:
+		s.leaving = newDeparture(s.SpreadTime, s.DrainTimeout)
+		return nil
+	case want.waits():
+		return nil
+	case want.parked():
+		return s.remember(want)
+	case s.process == nil:
+		s.leaving = nil
+		return s.launch(ctx, want)
+	default:
+		s.leaving = nil
+		return s.converge(ctx, want)
+	}
+}
+
+// notice takes note of a PgBouncer that has ended.
+func (s *Supervisor) notice() {
+	if s.process == nil || !s.process.ended() {
+		return
+	}
+	if s.leaving == nil {
+		s.Log.Warn("PgBouncer has ended by itself", "reason", fmt.Sprint(s.process.err))
+		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%v) and is started again", s.process.err))
+	}
+	s.process, s.leaving, s.running, s.shrink = nil, nil, applied{}, shrink{}
+}
+
+// see makes sure that no older grant than this is ever obeyed again, before it is.
+func (s *Supervisor) see(want order) error {
+	if want.grant.Gen <= s.mem.Seen {
+		return nil
+	}
+	s.mem.UID, s.mem.Seen = s.in.uid, want.grant.Gen
+	return s.mem.save(s.RunDir)
+}
+
+// remember notes that the order is in force.
+func (s *Supervisor) remember(want order) error {
+	doc := want.doc
+	if doc == nil {
+		doc = s.mem.doc
+	}
+	if want.grant.Gen == 0 || s.mem.Applied == want.grant && s.mem.doc == doc {
+		return nil
+	}
+	s.mem.Applied, s.mem.doc = want.grant, doc
+	if doc != nil {
+		s.mem.Config = doc.data
+	}
+	s.Log.Info("a grant is in force", "gen", want.grant.Gen, "share", want.grant.Share, "config", revision(doc))
+	return s.mem.save(s.RunDir)
+}
+
+func revision(doc *document) string {
+	if doc == nil {
+		return ""
+	}
+	return doc.revision
+}
+
+// ping asks PgBouncer for a sign of life, for /healthz.
+func (s *Supervisor) ping(ctx context.Context) {
+	if s.process == nil || time.Since(s.asked) < 2*time.Second {
+		return
+	}
+	s.asked = time.Now()
+	if _, err := s.admin.Version(ctx); err == nil {
+		s.view.answered()
+	}
+}
+
+// safe is an error in words that hold no password.
+func (s *Supervisor) safe(err error) string {
+	s.relay.mu.Lock()
+	defer s.relay.mu.Unlock()
+	return s.relay.redact(err.Error())
+}
+
+// kill ends PgBouncer at once.
+func (s *Supervisor) kill() {
+	if s.process != nil {
+		_ = s.process.signal(os.Kill)
+		<-s.process.exited
+	}
+}
+
+var errNotTaken = errors.New("PgBouncer does not run what its files say yet")
