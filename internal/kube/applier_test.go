@@ -5,6 +5,8 @@ package kube
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -16,6 +18,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/manifests"
@@ -395,6 +398,32 @@ func TestForgettingAPoolForgetsItsObjectsAlone(t *testing.T) {
 	w.applier.Forget(client.ObjectKeyFromObject(w.pool))
 	if len(w.applier.applied) != 0 {
 		t.Errorf("still remembered: %v", w.applier.applied)
+	}
+}
+
+func TestTheAPIServerTakesWhatIsBuiltOfEverySpec(t *testing.T) {
+	cases, err := filepath.Glob(filepath.Join("..", "manifests", "testdata", "*.in.yaml"))
+	if err != nil || len(cases) == 0 {
+		t.Fatalf("no cases found: %v", err)
+	}
+	for _, path := range cases {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".in.yaml"), func(t *testing.T) {
+			data, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := newWorld(t)
+			var in manifests.Inputs
+			if err := yaml.UnmarshalStrict(data, &in); err != nil {
+				t.Fatal(err)
+			}
+			in.Pool = w.inputs().Pool
+			w.mustApply(in)
+			w.caughtUp()
+			if got := w.writes(in); got != 0 {
+				t.Errorf("the second pass took %d writes", got)
+			}
+		})
 	}
 }
 
