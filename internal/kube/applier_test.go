@@ -60,7 +60,7 @@ func TestASettledPoolIsNotWrittenAgain(t *testing.T) {
 		deployment.Annotations = map[string]string{"deployment.kubernetes.io/revision": "1"}
 		deployment.Status.ObservedGeneration = deployment.Generation
 		deployment.Status.Replicas = 2
-		w.must(w.someone().Status().Update(t.Context(), deployment))
+		w.must(someone().Status().Update(t.Context(), deployment))
 		w.caughtUp()
 		if got := w.writes(in); got != 0 {
 			t.Errorf("a pass took %d writes", got)
@@ -111,17 +111,17 @@ func TestWhatOthersChangeIsPutRight(t *testing.T) {
 
 	deployment := get(w, "shop-pool", &appsv1.Deployment{})
 	deployment.Spec.Replicas = new(int32(7))
-	w.must(w.someone().Update(t.Context(), deployment))
+	w.must(someone().Update(t.Context(), deployment))
 
 	account := get(w, "shop-pool", &corev1.ServiceAccount{})
 	delete(account.Labels, manifests.PoolLabel)
-	w.must(w.someone().Update(t.Context(), account))
+	w.must(someone().Update(t.Context(), account))
 
 	secret := get(w, "shop-pool", &corev1.Secret{})
 	secret.Data["password"] = []byte("another")
-	w.must(w.someone().Update(t.Context(), secret))
+	w.must(someone().Update(t.Context(), secret))
 
-	w.must(w.someone().Delete(t.Context(), get(w, "shop-pool", &corev1.Service{})))
+	w.must(someone().Delete(t.Context(), get(w, "shop-pool", &corev1.Service{})))
 
 	w.caughtUp()
 	if got := w.writes(in); got != 4 {
@@ -151,7 +151,7 @@ func TestWhatOthersAddIsLeftAlone(t *testing.T) {
 	w.mustApply(in)
 	service := get(w, "shop-pool", &corev1.Service{})
 	service.Annotations = map[string]string{"example.com/cost-centre": "7"}
-	w.must(w.someone().Update(t.Context(), service))
+	w.must(someone().Update(t.Context(), service))
 	w.caughtUp()
 
 	in.Service.Type = corev1.ServiceTypeNodePort
@@ -177,8 +177,8 @@ func TestAForeignObjectIsRefusedAndUntouched(t *testing.T) {
 		Namespace: w.pool.Namespace, Name: "shop-pooler",
 		Labels: manifests.Labels("shop"), // Labels are easily copied: they make nothing ours.
 	}}
-	w.must(w.someone().Create(t.Context(), foreign))
-	w.must(w.someone().Create(t.Context(), nobodys))
+	w.must(someone().Create(t.Context(), foreign))
+	w.must(someone().Create(t.Context(), nobodys))
 	in := w.inputs()
 
 	for range 2 {
@@ -203,8 +203,8 @@ func TestAForeignObjectIsRefusedAndUntouched(t *testing.T) {
 	}
 
 	t.Run("and made once it has gone", func(t *testing.T) {
-		w.must(w.someone().Delete(t.Context(), foreign))
-		w.must(w.someone().Delete(t.Context(), nobodys))
+		w.must(someone().Delete(t.Context(), foreign))
+		w.must(someone().Delete(t.Context(), nobodys))
 		w.mustApply(in)
 		if !metav1.IsControlledBy(get(w, "shop-pool", &corev1.Service{}), w.pool) {
 			t.Error("the Service is not the pool's")
@@ -280,7 +280,7 @@ func TestANameTakenBetweenLookAndWriteIsNotTakenOver(t *testing.T) {
 	t.Run("where nothing was", func(t *testing.T) {
 		w := newWorld(t)
 		service := foreign(w)
-		w.client.beforeApply = func() { w.must(w.someone().Create(t.Context(), service)) }
+		w.client.beforeApply = func() { w.must(someone().Create(t.Context(), service)) }
 		check(t, w, service, w.applier.Apply(t.Context(), w.pool, only(w)))
 	})
 	t.Run("where the pool's own was", func(t *testing.T) {
@@ -289,8 +289,8 @@ func TestANameTakenBetweenLookAndWriteIsNotTakenOver(t *testing.T) {
 		w.applier = NewApplier(w.client, apiServer.GetAPIReader())
 		service := foreign(w)
 		w.client.beforeApply = func() {
-			w.must(w.someone().Delete(t.Context(), get(w, "shop-pool", &corev1.Service{})))
-			w.must(w.someone().Create(t.Context(), service))
+			w.must(someone().Delete(t.Context(), get(w, "shop-pool", &corev1.Service{})))
+			w.must(someone().Create(t.Context(), service))
 		}
 		check(t, w, service, w.applier.Apply(t.Context(), w.pool, only(w)))
 	})
@@ -299,7 +299,7 @@ func TestANameTakenBetweenLookAndWriteIsNotTakenOver(t *testing.T) {
 		w.mustApply(w.inputs())
 		w.applier = NewApplier(w.client, apiServer.GetAPIReader())
 		w.client.beforeApply = func() {
-			w.must(w.someone().Delete(t.Context(), get(w, "shop-pool", &corev1.Service{})))
+			w.must(someone().Delete(t.Context(), get(w, "shop-pool", &corev1.Service{})))
 		}
 		w.must(w.applier.Apply(t.Context(), w.pool, only(w)))
 		if !metav1.IsControlledBy(get(w, "shop-pool", &corev1.Service{}), w.pool) {
@@ -315,7 +315,7 @@ func TestARefusedObjectIsExplainedWithoutItsSecrets(t *testing.T) {
 			Namespace: w.pool.Namespace, Name: "shop-pool",
 			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(w.pool, poolv1.SchemeGroupVersion.WithKind("ConnectionPool"))},
 		}, Type: "example.com/hidden-type"}
-		w.must(w.someone().Create(t.Context(), owned))
+		w.must(someone().Create(t.Context(), owned))
 		err := w.apply(w.inputs())
 		var refused *RefusedError
 		if !errors.As(err, &refused) {
@@ -359,7 +359,7 @@ func TestPruneRemovesOnlyWhatIsOurs(t *testing.T) {
 	copied := &networkingv1.NetworkPolicy{ObjectMeta: metav1.ObjectMeta{
 		Namespace: w.pool.Namespace, Name: "copied", Labels: manifests.Labels("shop"),
 	}}
-	w.must(w.someone().Create(t.Context(), copied))
+	w.must(someone().Create(t.Context(), copied))
 	w.caughtUp()
 
 	in.NetworkPolicy.Mode = poolv1.NetworkPolicyDisabled

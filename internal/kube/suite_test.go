@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -22,8 +23,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cluster"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log"
-
-	"github.com/go-logr/logr"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/manifests"
@@ -203,8 +202,8 @@ func (w *world) exists(name string, into client.Object) bool {
 	return !apierrors.IsNotFound(err)
 }
 
-// someone writes with this client: neither counted nor as the operator.
-func (w *world) someone() client.Client {
+// someone is a client of another's: its writes are neither counted nor the operator's.
+func someone() client.Client {
 	return client.WithFieldOwner(apiServer.GetClient(), "someone")
 }
 
