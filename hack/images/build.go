@@ -12,6 +12,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +35,7 @@ type builder struct {
 func runBuild(ctx context.Context, args []string) error {
 	b := &builder{roots: map[string]image.Platform{}}
 	prebuilt := map[string]string{}
-	flags := flag.NewFlagSet("build", flag.ExitOnError)
+	flags := flag.NewFlagSet("build", flag.ContinueOnError)
 	flags.StringVar(&b.out, "out", "", "directory for the archives and "+image.CatalogueFile)
 	flags.StringVar(&b.version, "version", "dev", "version of our programs, and the images' tag")
 	flags.StringVar(&b.push, "push", "", "also push to REGISTRY/PATH/<image>:<version>")
@@ -45,7 +46,8 @@ func runBuild(ctx context.Context, args []string) error {
 			return errors.New("expected IMAGE=FILE")
 		}
 		prebuilt[name] = file
-		return nil
+		_, err := image.Select([]string{name})
+		return err
 	})
 	b.register(flags)
 	if err := flags.Parse(args); err != nil {
@@ -147,7 +149,7 @@ func (b *builder) assemble(ctx context.Context, definition image.Definition) (v1
 		if err != nil {
 			return nil, err
 		}
-		platform.Layers = append(platform.Layers[:len(platform.Layers):len(platform.Layers)], layer)
+		platform.Layers = append(slices.Clip(platform.Layers), layer)
 		platforms = append(platforms, platform)
 	}
 	return image.Assemble(definition, b.version, platforms)

@@ -70,7 +70,7 @@ func findRepository() (string, error) {
 }
 
 func (c *common) maker(ctx context.Context, arch string) (*rootfs.Maker, error) {
-	if err := debian.RequireTools(); err != nil {
+	if err := errors.Join(rootfs.CheckArch(arch), debian.RequireTools()); err != nil {
 		return nil, err
 	}
 	mirrors := []string{c.mirror}

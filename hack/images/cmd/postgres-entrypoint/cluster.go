@@ -33,7 +33,7 @@ func (c cluster) initialise() error {
 	if err := os.RemoveAll(fresh); err != nil {
 		return fmt.Errorf("clearing away an unfinished data directory: %w", err)
 	}
-	for _, step := range []func(string) error{c.initdb, c.admit, c.createDatabase} {
+	for _, step := range []func(string) error{c.initdb, admit, c.createDatabase} {
 		if err := step(fresh); err != nil {
 			return err
 		}
@@ -54,7 +54,7 @@ func (c cluster) initdb(data string) error {
 	if err != nil {
 		return fmt.Errorf("handing the password to initdb: %w", err)
 	}
-	defer os.Remove(secret.Name())
+	defer func() { _ = os.Remove(secret.Name()) }()
 	_, err = secret.WriteString(c.password + "\n")
 	if err := errors.Join(err, secret.Close()); err != nil {
 		return fmt.Errorf("handing the password to initdb: %w", err)
@@ -63,13 +63,16 @@ func (c cluster) initdb(data string) error {
 		"--auth-local=trust", "--auth-host=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8")
 }
 
+// everyHost is a line of pg_hba.conf: any database, user and address, with a password.
+const everyHost = "host all all all scram-sha-256\n" //nolint:dupword // Three fields, one word.
+
 // admit lets every host in with a password; initdb itself admits loopback alone.
-func (c cluster) admit(data string) error {
+func admit(data string) error {
 	file, err := os.OpenFile(filepath.Join(data, "pg_hba.conf"), os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		return fmt.Errorf("admitting other hosts: %w", err)
 	}
-	_, err = file.WriteString("host all all all scram-sha-256\n")
+	_, err = file.WriteString(everyHost)
 	if err := errors.Join(err, file.Close()); err != nil {
 		return fmt.Errorf("admitting other hosts: %w", err)
 	}

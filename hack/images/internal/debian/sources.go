@@ -136,7 +136,7 @@ func fromStanza(stanza map[string]string) []Source {
 		return nil
 	}
 	var sources []Source
-	for _, uri := range strings.Fields(stanza["uris"]) {
+	for uri := range strings.FieldsSeq(stanza["uris"]) {
 		sources = append(sources, Source{URI: uri, Suites: strings.Fields(stanza["suites"])})
 	}
 	return sources

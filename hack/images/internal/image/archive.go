@@ -30,7 +30,7 @@ func WriteArchive(file string, index v1.ImageIndex, names []string) error {
 	if err != nil {
 		return fmt.Errorf("writing archive %s: %w", file, err)
 	}
-	defer os.Remove(out.Name())
+	defer func() { _ = os.Remove(out.Name()) }()
 	w := &archive{tar: tar.NewWriter(out), written: map[v1.Hash]bool{}}
 	err = errors.Join(w.layout(index, names), w.tar.Close(), out.Chmod(0o644), out.Close())
 	if err == nil {
@@ -128,15 +128,18 @@ func (a *archive) layer(layer v1.Layer) error {
 	return a.blob(digest, size, content)
 }
 
-func (a *archive) manifest(described interface {
+// described is an image or an index.
+type described interface {
 	Digest() (v1.Hash, error)
 	RawManifest() ([]byte, error)
-}) error {
-	digest, err := described.Digest()
+}
+
+func (a *archive) manifest(of described) error {
+	digest, err := of.Digest()
 	if err != nil {
 		return err
 	}
-	text, err := described.RawManifest()
+	text, err := of.RawManifest()
 	if err != nil {
 		return err
 	}

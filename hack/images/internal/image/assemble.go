@@ -4,12 +4,14 @@
 package image
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
@@ -39,7 +41,7 @@ func Assemble(definition Definition, version string, platforms []Platform) (v1.I
 			Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: platform.Arch}},
 		})
 	}
-	return mutate.Annotations(index, annotations(definition, version)).(v1.ImageIndex), nil
+	return annotate(index, annotations(definition, version))
 }
 
 func assemble(definition Definition, version string, platform Platform) (v1.Image, error) {
@@ -64,7 +66,16 @@ func assemble(definition Definition, version string, platform Platform) (v1.Imag
 	if err != nil {
 		return nil, err
 	}
-	return mutate.Annotations(image, annotations(definition, version)).(v1.Image), nil
+	return annotate(image, annotations(definition, version))
+}
+
+// annotate gives back what it was given, an image or an index, with annotations.
+func annotate[T partial.WithRawManifest](described T, with map[string]string) (T, error) {
+	annotated, ok := mutate.Annotations(described, with).(T)
+	if !ok {
+		return annotated, errors.New("annotating an image: the library returned something else")
+	}
+	return annotated, nil
 }
 
 func config(definition Definition, version string, platform Platform) v1.Config {

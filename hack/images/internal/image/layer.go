@@ -62,7 +62,7 @@ func writeCompressed(file string, pack func(*tar.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(out.Name())
+	defer func() { _ = os.Remove(out.Name()) }()
 	compressed := gzip.NewWriter(out) // Without a name and time in its header, as we need it.
 	archive := tar.NewWriter(compressed)
 	if err := errors.Join(pack(archive), archive.Close(), compressed.Close(), out.Close()); err != nil {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -93,6 +94,7 @@ func writeCertificates(root *os.Root) error {
 	return write(root, bundle, all.String())
 }
 
+// writeLinks makes relative links: they hold inside the root and seen from outside.
 func writeLinks(root *os.Root, links map[string]string) error {
 	for dir, pattern := range links {
 		targets, err := fs.Glob(root.FS(), pattern)
@@ -104,7 +106,8 @@ func writeLinks(root *os.Root, links map[string]string) error {
 		}
 		for _, target := range targets {
 			name := path.Join(dir, path.Base(target))
-			if err := errors.Join(root.RemoveAll(name), root.Symlink("/"+target, name)); err != nil {
+			relative, err := filepath.Rel(dir, target)
+			if err := errors.Join(err, root.RemoveAll(name), root.Symlink(relative, name)); err != nil {
 				return err
 			}
 		}

@@ -35,9 +35,8 @@ type object struct {
 // CheckStatic returns an error unless file is a program for Linux on arch that
 // needs no loader: an image holds no libraries for it.
 func CheckStatic(file, arch string) error {
-	machine, ok := machines[arch]
-	if !ok {
-		return unknownArch(arch)
+	if err := CheckArch(arch); err != nil {
+		return err
 	}
 	parsed, err := elf.Open(file)
 	if err != nil {
@@ -48,7 +47,7 @@ func CheckStatic(file, arch string) error {
 	if err != nil {
 		return fmt.Errorf("reading program %s: %w", file, err)
 	}
-	if obj.machine != machine.elf {
+	if obj.machine != machines[arch].elf {
 		return fmt.Errorf("program %s is for %v, not for %s", file, obj.machine, arch)
 	}
 	if obj.loader != "" || len(obj.needs) > 0 {
@@ -57,19 +56,22 @@ func CheckStatic(file, arch string) error {
 	return nil
 }
 
-func unknownArch(arch string) error {
-	return fmt.Errorf("architecture %q is not one we know: take amd64 or arm64", arch)
+// CheckArch returns an error for an architecture we make nothing for.
+func CheckArch(arch string) error {
+	if _, ok := machines[arch]; !ok {
+		return fmt.Errorf("architecture %q is not one we know: take amd64 or arm64", arch)
+	}
+	return nil
 }
 
 // CheckLibraries reads every ELF file below root as the dynamic loader would
 // (ld.so(8): RUNPATH, then the default folders) and returns an error that names each missing
 // library and who needs it. It runs nothing, so it works for any architecture.
 func CheckLibraries(root *os.Root, arch string) error {
-	machine, ok := machines[arch]
-	if !ok {
-		return unknownArch(arch)
+	if err := CheckArch(arch); err != nil {
+		return err
 	}
-	defaults := []string{"usr/lib/" + machine.triplet, "usr/lib"}
+	defaults := []string{"usr/lib/" + machines[arch].triplet, "usr/lib"}
 	missing := map[string]string{}
 	err := fs.WalkDir(root.FS(), ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || !entry.Type().IsRegular() {
@@ -79,7 +81,7 @@ func CheckLibraries(root *os.Root, arch string) error {
 		if err != nil || obj == nil {
 			return err
 		}
-		if obj.machine != machine.elf {
+		if obj.machine != machines[arch].elf {
 			return fmt.Errorf("%s is for %v, not for %s", name, obj.machine, arch)
 		}
 		for _, library := range obj.unresolved(root, path.Dir(name), defaults) {

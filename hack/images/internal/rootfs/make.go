@@ -21,7 +21,7 @@ import (
 )
 
 // format counts changes of how a root is made that its set does not show.
-const format = 1
+const format = 2
 
 // stampFile lies in every root we made; images leave it out.
 const stampFile = ".rootfs.json"

@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/poolfleet/poolfleet/hack/images/internal/debian"
@@ -56,10 +57,8 @@ var merged = []string{"bin", "sbin", "lib", "lib32", "lib64", "libx32"}
 func place(name string) string {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	top, _, _ := strings.Cut(name, "/")
-	for _, dir := range merged {
-		if top == dir {
-			return "usr/" + name
-		}
+	if slices.Contains(merged, top) {
+		return "usr/" + name
 	}
 	return name
 }
