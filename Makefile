@@ -10,6 +10,7 @@ CACHE := $(CURDIR)/.cache
 BIN := $(CACHE)/bin
 STAMPS := $(CACHE)/stamps
 ROOTFS := $(CACHE)/rootfs
+IMAGES := $(CACHE)/images
 CLUSTER_KUBECONFIG := $(CACHE)/cluster/kubeconfig
 
 # What integration tests run: PgBouncer and PostgreSQL, API server and etcd.
@@ -44,22 +45,20 @@ help: ## Show this list
 		/^[a-z0-9-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@printf '\nEverything made here lies under .cache, which may be deleted at any time after make cluster-down.\n'
 
-# With KUBECONFIG set, the demo runs on that cluster and brings none up. Its nodes
-# must have the images: .cache/images holds them after `make images`.
-.PHONY: demo
-ifdef KUBECONFIG
-demo: $(BIN)/demo ## From nothing to a query through the pooled URL, on a local cluster or the one of KUBECONFIG
-	@$(BIN)/demo
-else
-demo: cluster-up images $(BIN)/demo
-	@KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(BIN):$$PATH $(BIN)/demo
+# With KUBECONFIG set, the demo runs on that cluster and says how its nodes get the
+# images; without, it starts the local cluster itself, from the parts made here.
+ifndef KUBECONFIG
+demo: check-node $(STAMPS)/localcluster $(STAMPS)/rootfs-node
 endif
+.PHONY: demo
+demo: $(STAMPS)/images $(BIN)/demo ## From nothing to a query through the pooled URL, on a local cluster or the one of KUBECONFIG
+	@$(BIN)/demo
 
 .PHONY: cluster-up
-cluster-up: check-node $(STAMPS)/localcluster $(STAMPS)/rootfs-node ## Start the local one-node Kubernetes: no Docker, nothing left on the host
+cluster-up: check-node $(STAMPS)/localcluster $(STAMPS)/rootfs-node $(STAMPS)/pause ## Start the local one-node Kubernetes: no Docker, nothing left on the host
 	$(STEP) "Starting Kubernetes on this machine" --expect "up to half a minute" \
 		--hint "every component's log is under .cache/cluster; \`make cluster-down\` clears what is left" -- \
-		$(BIN)/localcluster up
+		$(BIN)/localcluster up -pause $(IMAGES)/pause.tar
 
 .PHONY: cluster-down
 cluster-down: ## Stop the local cluster and remove every trace of it from the host
@@ -153,7 +152,12 @@ $(STAMPS)/rootfs-%: $(call go_files,hack/images/internal/rootfs hack/images/inte
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/images: $(PRODUCT) $(BIN)/images
-	$(STEP) "Building container images" --expect "about 2 minutes the first time" -- $(BIN)/images build --out $(CACHE)/images
+	$(STEP) "Building container images" --expect "about 2 minutes the first time" -- $(BIN)/images build --out $(IMAGES)
+	@mkdir -p $(@D) && touch $@
+
+# What every pod of the local cluster starts with; it holds none of the product.
+$(STAMPS)/pause: $(BIN)/images
+	$(STEP) "Building the pause image" -- $(BIN)/images build --out $(IMAGES) pause
 	@mkdir -p $(@D) && touch $@
 
 # localkube, localcluster, their other names kubectl and helm, and envtest's binaries.
