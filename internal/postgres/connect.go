@@ -1,0 +1,163 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package postgres
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+var (
+	errForbidden = errors.New("the address is not among those allowed")
+	errHandshake = errors.New("the TLS handshake did not succeed")
+)
+
+// attempt is what is to be known of a failed connection beside its error.
+type attempt struct {
+	// reply is the server's first byte. To a request for TLS, PostgreSQL says S or N.
+	reply byte
+}
+
+// connect opens a connection as libpq would with the source's sslmode.
+func (o *Observer) connect(ctx context.Context, source Source) (*pgconn.PgConn, error) {
+	var seen attempt
+	config := o.config(source, &seen)
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return nil, explain(source, seen, err)
+	}
+	return conn, nil
+}
+
+// config sets every field that a connection string or the environment could: the
+// string is not ours, and pgx would read files that it names.
+func (o *Observer) config(source Source, seen *attempt) *pgconn.Config {
+	config, err := pgconn.ParseConfig("host=localhost port=1 user=nobody password=none dbname=none sslmode=disable target_session_attrs=any")
+	if err != nil {
+		panic(err) // Nothing in it depends on the source; the operator's own environment is broken.
+	}
+	config.Host, config.Port = strings.TrimSuffix(source.Host, "."), source.Port
+	config.User, config.Password, config.Database = source.User, source.Password, source.Database
+	config.RuntimeParams = map[string]string{"application_name": ApplicationName, "client_encoding": "UTF8"}
+	config.ConnectTimeout = connectTimeout
+	config.MaxProtocolMessageBodyLen = maxAnswer
+	config.DialFunc = o.dialer(seen)
+	config.AfterNetConnect = handshake
+	config.SSLNegotiation = "postgres" // As PgBouncer does it.
+	config.TLSConfig, config.Fallbacks = nil, nil
+	secure := o.tlsConfig(source)
+	switch source.TLSMode {
+	case tlsDisable:
+	case tlsAllow:
+		config.Fallbacks = []*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: secure}}
+	case tlsPrefer:
+		config.TLSConfig = secure
+		config.Fallbacks = []*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port}}
+	default:
+		config.TLSConfig = secure
+	}
+	return config
+}
+
+// dialer refuses addresses as the kernel is about to be asked for them, when no
+// name stands between what is checked and what is dialled.
+func (o *Observer) dialer(seen *attempt) pgconn.DialFunc {
+	dialer := &net.Dialer{
+		Timeout: connectTimeout,
+		Control: func(_, address string, _ syscall.RawConn) error { return o.permit(address) },
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		seen.reply = 0
+		return &listener{Conn: conn, seen: seen}, nil
+	}
+}
+
+func (o *Observer) permit(address string) error {
+	if len(o.options.AllowedCIDRs) == 0 {
+		return nil
+	}
+	endpoint, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return fmt.Errorf("reading the address to dial: %w", errors.Join(errForbidden, err))
+	}
+	for _, prefix := range o.options.AllowedCIDRs {
+		if prefix.Contains(endpoint.Addr().Unmap().WithZone("")) {
+			return nil
+		}
+	}
+	return errForbidden
+}
+
+// listener notes the first byte that the server says.
+type listener struct {
+	net.Conn
+	seen *attempt
+}
+
+// Read reads from the connection.
+func (l *listener) Read(p []byte) (int, error) {
+	n, err := l.Conn.Read(p)
+	if n > 0 && l.seen.reply == 0 {
+		l.seen.reply = p[0]
+	}
+	return n, err
+}
+
+// tlsConfig checks as much of the certificate as the mode says. Like libpq,
+// require encrypts and checks nothing.
+// Source: PostgreSQL docs, 32.19.3 "Protection Provided in Different Modes".
+func (o *Observer) tlsConfig(source Source) *tls.Config {
+	config := &tls.Config{
+		ServerName: strings.TrimSuffix(source.Host, "."), // Sent as SNI in every mode: Neon routes by it.
+		RootCAs:    o.options.RootCAs,
+		MinVersion: tls.VersionTLS12,
+	}
+	if source.TLSMode == tlsVerifyFull {
+		return config
+	}
+	config.InsecureSkipVerify = true
+	if source.TLSMode == tlsVerifyCA {
+		config.VerifyConnection = o.verifyAuthority
+	}
+	return config
+}
+
+// verifyAuthority checks who signed the certificate, not for which name.
+func (o *Observer) verifyAuthority(state tls.ConnectionState) error {
+	options := x509.VerifyOptions{Roots: o.options.RootCAs, Intermediates: x509.NewCertPool()}
+	for _, certificate := range state.PeerCertificates[1:] {
+		options.Intermediates.AddCert(certificate)
+	}
+	_, err := state.PeerCertificates[0].Verify(options)
+	if err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
+	}
+	return nil
+}
+
+// handshake brings TLS up before PostgreSQL's protocol starts, so that it is
+// plain which of the two went wrong.
+func handshake(ctx context.Context, _ *pgconn.Config, conn net.Conn) (net.Conn, error) {
+	secure, ok := conn.(*tls.Conn)
+	if !ok {
+		return conn, nil
+	}
+	if err := secure.HandshakeContext(ctx); err != nil {
+		return conn, fmt.Errorf("%w: %w", errHandshake, err)
+	}
+	return conn, nil
+}

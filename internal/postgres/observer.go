@@ -1,0 +1,204 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// ApplicationName is what the operator calls itself in pg_stat_activity.
+const ApplicationName = "poolfleet-probe"
+
+const (
+	connectTimeout = 5 * time.Second
+	observeTimeout = 10 * time.Second
+	// closeTimeout bounds the wait for the server to give the connection free.
+	closeTimeout = time.Second
+	// maxAnswer bounds one message of a server that may be anybody's.
+	maxAnswer = 16 << 20
+)
+
+// Options of an Observer.
+type Options struct {
+	// AllowedCIDRs are the addresses it may connect to. Empty means all. They are
+	// held against the address that is dialled, after the name was resolved.
+	AllowedCIDRs []netip.Prefix
+	// RootCAs are trusted by verify-ca and verify-full; nil means the system's.
+	RootCAs *x509.CertPool
+}
+
+// Observer looks at servers, at each address one at a time.
+type Observer struct {
+	options Options
+	turns   turns
+}
+
+// NewObserver returns an Observer.
+func NewObserver(options Options) *Observer {
+	return &Observer{options: options, turns: turns{taken: map[string]*turn{}}}
+}
+
+// Observation is what one look at a server shows to the source's role.
+type Observation struct {
+	// Version is the setting server_version, and VersionNum server_version_num.
+	Version    string `json:"version"`
+	VersionNum int    `json:"versionNum"`
+
+	// The settings max_connections, superuser_reserved_connections and, from
+	// PostgreSQL 16 on, reserved_connections.
+	MaxConnections    int32 `json:"maxConnections"`
+	SuperuserReserved int32 `json:"superuserReserved"`
+	Reserved          int32 `json:"reserved"`
+
+	// RoleLimit and DatabaseLimit are the CONNECTION LIMITs of the role and the
+	// database; nil is none. The server does not hold superusers to them.
+	// Source: pg_roles.rolconnlimit, pg_database.datconnlimit.
+	RoleLimit     *int32 `json:"roleLimit"`
+	DatabaseLimit *int32 `json:"databaseLimit"`
+
+	// Superuser is whether the role is one.
+	Superuser bool `json:"superuser"`
+	// CanReadAllStats is whether pg_stat_activity hides nothing from the role.
+	CanReadAllStats bool `json:"canReadAllStats"`
+
+	// SystemIdentifier names the data (pg_control_system); empty where the role may not read it.
+	SystemIdentifier string `json:"-"`
+	// StartTime names the process that has the connections (pg_postmaster_start_time).
+	StartTime time.Time `json:"-"`
+	// ServerAddress and ServerPort are the server's own (inet_server_addr, inet_server_port).
+	ServerAddress string `json:"serverAddress"`
+	ServerPort    uint16 `json:"serverPort"`
+	// InRecovery is whether it is a standby (pg_is_in_recovery).
+	InRecovery bool `json:"inRecovery"`
+
+	// BackendPIDMatches is false where the process that greeted is not the one that
+	// answered: then a pooler is in between.
+	BackendPIDMatches bool `json:"-"`
+
+	// Backends are the client connections but replication's, this look's own included.
+	// Nil where the role may not read pg_stat_activity.
+	Backends []BackendCount `json:"-"`
+	// InUse is the sum of Backends.
+	InUse int32 `json:"-"`
+}
+
+// BackendCount is how many connections go by one database, role and application_name.
+type BackendCount struct {
+	Database    string `json:"database"`
+	Role        string `json:"role"`
+	Application string `json:"application"`
+	Count       int32  `json:"count"`
+}
+
+// Observe connects to the source's server, asks once, and disconnects. It returns
+// when the server has given the connection free, at most 11 seconds after its turn
+// has come. Errors are *Error with a reason, but for the context's own end.
+func (o *Observer) Observe(ctx context.Context, source Source) (Observation, error) {
+	release, err := o.turns.take(ctx, source.Endpoint())
+	if err != nil {
+		return Observation{}, fmt.Errorf("waiting for another look at %s: %w", source.Endpoint(), err)
+	}
+	defer release()
+	bounded, cancel := context.WithTimeout(ctx, observeTimeout)
+	defer cancel()
+	conn, err := o.connect(bounded, source)
+	if err != nil {
+		return Observation{}, orEnd(ctx, err)
+	}
+	defer leave(bounded, conn)
+	observation, err := ask(bounded, conn)
+	if err != nil {
+		return Observation{}, orEnd(ctx, explainAnswer(source, err))
+	}
+	return observation, nil
+}
+
+// orEnd returns the context's own error if that is why the other came about: a
+// manager that stops has learnt nothing about the server.
+func orEnd(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("looking at the server: %w", ctx.Err())
+	}
+	return err
+}
+
+// ask sends everything as one message. What a plain role may be forbidden to read
+// comes last: an error there ends the message, and what came before has arrived.
+// A CASE would not do, since PostgreSQL checks functions before it runs anything.
+func ask(ctx context.Context, conn *pgconn.PgConn) (Observation, error) {
+	results, err := conn.Exec(ctx, factsQuery+";"+backendsQuery+";"+identifierQuery).ReadAll()
+	if err != nil && !forbiddenThere(err) {
+		return Observation{}, err
+	}
+	documents := make([][]byte, 3)
+	for i, result := range results {
+		if i < len(documents) && result.Err == nil && len(result.Rows) == 1 && len(result.Rows[0]) == 1 {
+			documents[i] = result.Rows[0][0]
+		}
+	}
+	if documents[0] == nil {
+		return Observation{}, cmp.Or(err, errNoFacts)
+	}
+	return read(documents, conn.PID())
+}
+
+var errNoFacts = errors.New("the server answered without the settings asked for")
+
+// forbiddenThere reports whether the server refused a statement, in contrast to
+// ending it (class 57) or the connection.
+func forbiddenThere(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && !strings.HasPrefix(refusal.Code, "57")
+}
+
+func read(documents [][]byte, pid uint32) (Observation, error) {
+	var facts struct {
+		Observation
+		StartMicros int64  `json:"startMicros"`
+		PID         uint32 `json:"pid"`
+	}
+	if err := json.Unmarshal(documents[0], &facts); err != nil {
+		return Observation{}, fmt.Errorf("reading the server's settings: %w", err)
+	}
+	observation := facts.Observation
+	observation.StartTime = time.UnixMicro(facts.StartMicros).UTC()
+	observation.BackendPIDMatches = facts.PID == pid
+	if documents[1] != nil {
+		if err := json.Unmarshal(documents[1], &observation.Backends); err != nil {
+			return Observation{}, fmt.Errorf("reading the server's connections: %w", err)
+		}
+	}
+	for _, group := range observation.Backends {
+		observation.InUse += group.Count
+	}
+	observation.SystemIdentifier = string(documents[2])
+	return observation, nil
+}
+
+// leave ends the connection and waits until the server has, too: only then is
+// its place free for the next.
+func leave(ctx context.Context, conn *pgconn.PgConn) {
+	raw, err := conn.Hijack()
+	if err != nil { // It is closed or broken.
+		_ = conn.Close(ctx)
+		return
+	}
+	defer func() { _ = raw.Conn.Close() }()
+	raw.Frontend.Send(&pgproto3.Terminate{})
+	if errors.Join(raw.Conn.SetDeadline(time.Now().Add(closeTimeout)), raw.Frontend.Flush()) == nil {
+		_, _ = io.Copy(io.Discard, raw.Conn)
+	}
+}
