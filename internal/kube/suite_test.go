@@ -15,6 +15,7 @@ import (
 	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -178,6 +179,23 @@ func (w *world) caughtUp() {
 			g.Expect(versions(w.t, seen)).To(gomega.Equal(versions(w.t, live)))
 		}
 	}).WithTimeout(20 * time.Second).Should(gomega.Succeed())
+}
+
+// versions returns the resource version of each object of a list, by name.
+func versions(t *testing.T, list runtime.Object) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := meta.EachListItem(list, func(item runtime.Object) error {
+		object, err := meta.Accessor(item)
+		if err == nil {
+			all[object.GetName()] = object.GetResourceVersion()
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("reading a list: %v", err)
+	}
+	return all
 }
 
 func (w *world) key(name string) client.ObjectKey {
