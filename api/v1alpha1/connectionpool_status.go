@@ -98,6 +98,18 @@ type ResolvedUpstream struct {
 	// +kubebuilder:validation:MaxLength=300
 	Endpoint string `json:"endpoint,omitempty"`
 
+	// role that the poolers log in as at the server.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	Role string `json:"role,omitempty"`
+
+	// database that the Secret names.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	Database string `json:"database,omitempty"`
+
 	// roleConnectionLimit is the CONNECTION LIMIT of the role that the Secret names,
 	// where it has one. Source: pg_roles.rolconnlimit.
 	// +optional

@@ -5,7 +5,6 @@ package v1alpha1
 
 import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
@@ -158,6 +157,13 @@ type ServerIdentity struct {
 	// +kubebuilder:validation:MaxLength=64
 	StartTime string `json:"startTime,omitempty"`
 
+	// address is the server's own word on where it listens. Source: inet_server_addr()
+	// and inet_server_port().
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Address string `json:"address,omitempty"`
+
 	// version of PostgreSQL. Source: setting server_version.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -250,6 +256,11 @@ type PoolAccount struct {
 	// +kubebuilder:validation:Minimum=0
 	Granted *int32 `json:"granted,omitempty"`
 
+	// waiting is how many of its pods have no connections yet.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Waiting *int32 `json:"waiting,omitempty"`
+
 	// held is how many connections its poolers may still hold.
 	// +required
 	// +kubebuilder:validation:Minimum=0
@@ -262,7 +273,7 @@ type LedgerEntry struct {
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
-	UID types.UID `json:"uid,omitempty"`
+	UID string `json:"uid,omitempty"`
 
 	// namespace of the pod.
 	// +required

@@ -381,6 +381,11 @@ func (in *PoolAccount) DeepCopyInto(out *PoolAccount) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.Waiting != nil {
+		in, out := &in.Waiting, &out.Waiting
+		*out = new(int32)
+		**out = **in
+	}
 	if in.Held != nil {
 		in, out := &in.Held, &out.Held
 		*out = new(int32)

@@ -206,7 +206,7 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
     - name: uid
       type:
-        namedType: io.k8s.apimachinery.pkg.types.UID
+        scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.NetworkPolicyMode
   scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.Parameter
@@ -282,6 +282,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: share
+      type:
+        scalar: numeric
+    - name: waiting
       type:
         scalar: numeric
     - name: weight
@@ -369,6 +372,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.ResolvedUpstream
   map:
     fields:
+    - name: database
+      type:
+        scalar: string
     - name: databaseConnectionLimit
       type:
         scalar: numeric
@@ -376,6 +382,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: name
+      type:
+        scalar: string
+    - name: role
       type:
         scalar: string
     - name: roleConnectionLimit
@@ -405,6 +414,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.ServerIdentity
   map:
     fields:
+    - name: address
+      type:
+        scalar: string
     - name: startTime
       type:
         scalar: string

@@ -5,17 +5,13 @@
 
 package v1alpha1
 
-import (
-	types "k8s.io/apimachinery/pkg/types"
-)
-
 // LedgerEntryApplyConfiguration represents a declarative configuration of the LedgerEntry type for use
 // with apply.
 //
 // LedgerEntry is what one pooler pod was granted and may hold.
 type LedgerEntryApplyConfiguration struct {
 	// uid of the pod. A name can come back; a uid can not.
-	UID *types.UID `json:"uid,omitempty"`
+	UID *string `json:"uid,omitempty"`
 	// namespace of the pod.
 	Namespace *string `json:"namespace,omitempty"`
 	// pod is the pod's name.
@@ -42,7 +38,7 @@ func LedgerEntry() *LedgerEntryApplyConfiguration {
 // WithUID sets the UID field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the UID field is set to the value of the last call.
-func (b *LedgerEntryApplyConfiguration) WithUID(value types.UID) *LedgerEntryApplyConfiguration {
+func (b *LedgerEntryApplyConfiguration) WithUID(value string) *LedgerEntryApplyConfiguration {
 	b.UID = &value
 	return b
 }

@@ -22,6 +22,8 @@ type PoolAccountApplyConfiguration struct {
 	Share *int32 `json:"share,omitempty"`
 	// granted is how many connections its poolers may open now.
 	Granted *int32 `json:"granted,omitempty"`
+	// waiting is how many of its pods have no connections yet.
+	Waiting *int32 `json:"waiting,omitempty"`
 	// held is how many connections its poolers may still hold.
 	Held *int32 `json:"held,omitempty"`
 }
@@ -77,6 +79,14 @@ func (b *PoolAccountApplyConfiguration) WithShare(value int32) *PoolAccountApply
 // If called multiple times, the Granted field is set to the value of the last call.
 func (b *PoolAccountApplyConfiguration) WithGranted(value int32) *PoolAccountApplyConfiguration {
 	b.Granted = &value
+	return b
+}
+
+// WithWaiting sets the Waiting field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Waiting field is set to the value of the last call.
+func (b *PoolAccountApplyConfiguration) WithWaiting(value int32) *PoolAccountApplyConfiguration {
+	b.Waiting = &value
 	return b
 }
 

@@ -14,6 +14,10 @@ type ResolvedUpstreamApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// endpoint is the server's host and port as the Secret spells them.
 	Endpoint *string `json:"endpoint,omitempty"`
+	// role that the poolers log in as at the server.
+	Role *string `json:"role,omitempty"`
+	// database that the Secret names.
+	Database *string `json:"database,omitempty"`
 	// roleConnectionLimit is the CONNECTION LIMIT of the role that the Secret names,
 	// where it has one. Source: pg_roles.rolconnlimit.
 	RoleConnectionLimit *int32 `json:"roleConnectionLimit,omitempty"`
@@ -41,6 +45,22 @@ func (b *ResolvedUpstreamApplyConfiguration) WithName(value string) *ResolvedUps
 // If called multiple times, the Endpoint field is set to the value of the last call.
 func (b *ResolvedUpstreamApplyConfiguration) WithEndpoint(value string) *ResolvedUpstreamApplyConfiguration {
 	b.Endpoint = &value
+	return b
+}
+
+// WithRole sets the Role field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Role field is set to the value of the last call.
+func (b *ResolvedUpstreamApplyConfiguration) WithRole(value string) *ResolvedUpstreamApplyConfiguration {
+	b.Role = &value
+	return b
+}
+
+// WithDatabase sets the Database field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Database field is set to the value of the last call.
+func (b *ResolvedUpstreamApplyConfiguration) WithDatabase(value string) *ResolvedUpstreamApplyConfiguration {
+	b.Database = &value
 	return b
 }
 

@@ -15,6 +15,9 @@ type ServerIdentityApplyConfiguration struct {
 	SystemIdentifier *string `json:"systemIdentifier,omitempty"`
 	// startTime names the process. Source: pg_postmaster_start_time().
 	StartTime *string `json:"startTime,omitempty"`
+	// address is the server's own word on where it listens. Source: inet_server_addr()
+	// and inet_server_port().
+	Address *string `json:"address,omitempty"`
 	// version of PostgreSQL. Source: setting server_version.
 	Version *string `json:"version,omitempty"`
 }
@@ -38,6 +41,14 @@ func (b *ServerIdentityApplyConfiguration) WithSystemIdentifier(value string) *S
 // If called multiple times, the StartTime field is set to the value of the last call.
 func (b *ServerIdentityApplyConfiguration) WithStartTime(value string) *ServerIdentityApplyConfiguration {
 	b.StartTime = &value
+	return b
+}
+
+// WithAddress sets the Address field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Address field is set to the value of the last call.
+func (b *ServerIdentityApplyConfiguration) WithAddress(value string) *ServerIdentityApplyConfiguration {
+	b.Address = &value
 	return b
 }
 

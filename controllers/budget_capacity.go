@@ -1,0 +1,161 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/intstr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/budget"
+)
+
+// look is what the looks of all pools at one server come to.
+type look struct {
+	// reachable is false while no look since this process started has succeeded: then
+	// nothing is raised, and the last known capacity stands.
+	reachable bool
+	// asked is false before the first look of this process.
+	asked bool
+	// pooled is true when a pooler stands before the server.
+	pooled bool
+}
+
+// readCapacity takes the capacity from the newest good look of any pool, else from
+// the status: old news beats no news.
+func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) {
+	s.capacity, s.server = upstream.Status.Capacity, upstream.Status.Server
+	var newest Record
+	for i := range s.pools {
+		record := r.Records.Pool(client.ObjectKeyFromObject(&s.pools[i]))
+		if record.Upstream != upstream.Name {
+			continue
+		}
+		s.look.asked = true
+		s.look.pooled = s.look.pooled || record.Pooled
+		if record.Problem != nil && record.Problem.Reason != poolv1.ReasonServerFull {
+			continue
+		}
+		s.look.reachable = true
+		if better(record, newest) {
+			newest = record
+		}
+	}
+	s.take(newest, upstream.Spec)
+}
+
+// better prefers what the server itself said to what a spec declares, then the
+// smaller declaration, then the newer look.
+func better(a, b Record) bool {
+	switch {
+	case (a.Observation.MaxConnections > 0) != (b.Observation.MaxConnections > 0):
+		return a.Observation.MaxConnections > 0
+	case a.Declared != nil && b.Declared != nil:
+		return *a.Declared < *b.Declared
+	}
+	return a.ProbedAt.After(b.ProbedAt)
+}
+
+func (s *sighting) take(record Record, spec poolv1.UpstreamSpec) {
+	reserve := reserveOf(spec)
+	switch o := record.Observation; {
+	case o.MaxConnections > 0:
+		c := budget.Capacity{MaxConnections: o.MaxConnections, SuperuserReserved: o.SuperuserReserved, Reserved: o.Reserved}
+		s.capacity = capacityOf(poolv1.CapacityObserved, c, c.Budget(reserve))
+		s.server = identityToStatus(o.Identity())
+	case record.Declared != nil:
+		c := budget.Capacity{MaxConnections: *record.Declared}
+		s.capacity = capacityOf(poolv1.CapacityDeclared, c, budget.Declared(*record.Declared, reserve))
+	case s.capacity.Source == poolv1.CapacityObserved:
+		// Nothing new of the server, but its administrator may have spoken.
+		c := budget.Capacity{
+			MaxConnections: *s.capacity.MaxConnections, SuperuserReserved: *s.capacity.SuperuserReserved, Reserved: *s.capacity.Reserved,
+		}
+		s.capacity = capacityOf(poolv1.CapacityObserved, c, c.Budget(reserve))
+	}
+}
+
+func capacityOf(source poolv1.CapacitySource, c budget.Capacity, b budget.Budget) poolv1.Capacity {
+	return poolv1.Capacity{
+		Source: source, MaxConnections: new(c.MaxConnections), SuperuserReserved: new(c.SuperuserReserved),
+		Reserved: new(c.Reserved), Direct: new(b.Direct), Withheld: new(b.Withheld), Budget: new(b.Connections),
+	}
+}
+
+func reserveOf(spec poolv1.UpstreamSpec) budget.Reserve {
+	reserve := budget.Reserve{MaxServerConnections: spec.MaxServerConnections}
+	if d := spec.DirectConnections; d != nil {
+		if d.Type == intstr.Int {
+			reserve.Direct = new(d.IntVal)
+		} else if percent, err := strconv.ParseInt(strings.TrimSuffix(d.StrVal, "%"), 10, 32); err == nil {
+			reserve.DirectPercent = new(int32(percent))
+		}
+	}
+	return reserve
+}
+
+// budget is what the pools of the watched namespaces may take: the server's
+// budget less what the pools of others hold or are due.
+func (s *sighting) budget() int32 {
+	total := valueOr(s.capacity.Budget, 0)
+	if len(s.foreignAccounts) == 0 {
+		return total
+	}
+	var claims []budget.Claim
+	for _, a := range s.foreignAccounts {
+		claims = append(claims, accountClaim(a))
+	}
+	claims = append(claims, claimsOf(nil, s.pools)...)
+	shares := budget.Shares(total, claims)
+	for _, a := range s.foreignAccounts {
+		total -= max(*a.Held, shares[budget.PoolKey{Namespace: a.Namespace, Name: a.Name}])
+	}
+	return max(total, 0)
+}
+
+// accountClaim is the claim of a pool that only its line in the account tells of:
+// its present share is what it asks for.
+func accountClaim(a poolv1.PoolAccount) budget.Claim {
+	return budget.Claim{
+		Key:    budget.PoolKey{Namespace: a.Namespace, Name: a.Name},
+		Weight: *a.Weight, Floor: *a.Floor, Replicas: 1,
+	}
+}
+
+const defaultWeight = 100
+
+// claimsOf turns pools into claims. A pool that may not use the server, or that is
+// being deleted, claims nothing; its pods' entries stay until they are gone.
+func claimsOf(upstream *poolv1.Upstream, pools []poolv1.ConnectionPool) []budget.Claim {
+	claims := make([]budget.Claim, 0, len(pools))
+	for i := range pools {
+		pool := &pools[i]
+		if !pool.DeletionTimestamp.IsZero() || upstream != nil && !namespaceAllowed(upstream, pool.Namespace) {
+			continue
+		}
+		claims = append(claims, budget.Claim{
+			Key:           budget.PoolKey{Namespace: pool.Namespace, Name: pool.Name},
+			Weight:        valueOr(pool.Spec.ServerConnections.Weight, defaultWeight),
+			Maximum:       valueOr(pool.Spec.ServerConnections.Maximum, 0),
+			Floor:         int32(max(1, len(pool.Spec.Databases))), //nolint:gosec // At most 32 by the CRD.
+			Replicas:      replicasOf(pool),
+			RoleLimit:     limitOf(pool.Status.Upstream.Role, pool.Status.Upstream.RoleConnectionLimit),
+			DatabaseLimit: limitOf(pool.Status.Upstream.Database, pool.Status.Upstream.DatabaseConnectionLimit),
+			Config:        pool.Status.ConfigRevision,
+		})
+	}
+	return slices.Clip(claims)
+}
+
+// limitOf is a CONNECTION LIMIT that all pools with the same role or database share.
+func limitOf(name string, connections *int32) *budget.Limit {
+	if connections == nil || name == "" {
+		return nil
+	}
+	return &budget.Limit{Key: name, Connections: *connections}
+}

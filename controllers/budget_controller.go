@@ -1,0 +1,158 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/metrics"
+)
+
+// settleInterval is how soon a pod that has yet to acknowledge is asked again.
+const settleInterval = 500 * time.Millisecond
+
+// BudgetReconciler divides one server's connections. It alone writes
+// Upstream.status, which holds the ledger, and the grants of pods. Its queue key is
+// the Upstream, so one server has one writer.
+type BudgetReconciler struct {
+	client.Client
+	// Live reads past the cache: that a pod is absent from the cache proves nothing.
+	Live     client.Reader
+	Asker    StatusAsker
+	Records  *Records
+	Signals  *Signals
+	Clock    clock.PassiveClock
+	Settings Settings
+}
+
+// +kubebuilder:rbac:groups=poolfleet.dev,resources=upstreams,verbs=update;delete
+// +kubebuilder:rbac:groups=poolfleet.dev,resources=upstreams/status,verbs=update
+// +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
+
+// Reconcile takes one step of the protocol for one server: ledger first, by
+// compare-and-swap, then the pods. Any conflict ends the pass; the next starts
+// from what then stands.
+func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstream) (reconcile.Result, error) {
+	seen, err := r.observe(ctx, upstream)
+	if err != nil {
+		return reconcile.Result{}, err
+	}
+	ledger, account := budget.Next(seen.ledger, seen.facts)
+	want := r.statusOf(upstream, seen, ledger, account)
+	written, err := r.record(ctx, upstream, want)
+	if err != nil {
+		return retryConflict(err)
+	}
+	if err := r.grant(ctx, ledger, seen.pods); err != nil {
+		return retryConflict(err)
+	}
+	r.tell(ctx, upstream, seen, want)
+	if done, err := r.release(ctx, written, seen); done || err != nil {
+		return reconcile.Result{}, err
+	}
+	return reconcile.Result{RequeueAfter: again(ledger, seen)}, nil
+}
+
+// retryConflict forgets the pass after a conflict: someone wrote in between, and
+// their word is read anew.
+func retryConflict(err error) (reconcile.Result, error) {
+	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+		return reconcile.Result{RequeueAfter: settleInterval / 5}, nil
+	}
+	return reconcile.Result{}, err
+}
+
+// record writes the account before any pod is told of it.
+func (r *BudgetReconciler) record(ctx context.Context, upstream *poolv1.Upstream, want poolv1.UpstreamStatus) (*poolv1.Upstream, error) {
+	if equality.Semantic.DeepEqual(upstream.Status, want) {
+		return upstream, nil
+	}
+	written := upstream.DeepCopy()
+	written.Status = want
+	// The resourceVersion that was read goes along: a writer with an older view gets a conflict.
+	if err := r.Status().Update(ctx, written); err != nil {
+		return nil, fmt.Errorf("writing the ledger of upstream %s: %w", upstream.Name, err)
+	}
+	return written, nil
+}
+
+// release lets an Upstream go that nobody uses: its finalizer once the ledger is
+// empty, and the object itself where no administrator wrote into it.
+func (r *BudgetReconciler) release(ctx context.Context, upstream *poolv1.Upstream, seen *sighting) (bool, error) {
+	if len(upstream.Status.Ledger) > 0 || len(seen.facts.Claims) > 0 && upstream.DeletionTimestamp.IsZero() {
+		return false, nil
+	}
+	if upstream.DeletionTimestamp.IsZero() {
+		if len(upstream.Status.Pools) > 0 || !untouched(upstream) || r.young(upstream) {
+			return false, nil
+		}
+		err := r.Delete(ctx, upstream, client.Preconditions{UID: &upstream.UID, ResourceVersion: &upstream.ResourceVersion})
+		return true, client.IgnoreNotFound(err)
+	}
+	if !controllerutil.RemoveFinalizer(upstream, poolv1.UpstreamFinalizer) {
+		return true, nil
+	}
+	log.FromContext(ctx).Info("Letting go of an upstream that nothing holds connections of")
+	metrics.ForgetUpstream(upstream.Name)
+	return true, client.IgnoreNotFound(r.Update(ctx, upstream))
+}
+
+// untouched reports whether an Upstream is as the operator made it.
+func untouched(upstream *poolv1.Upstream) bool {
+	return equality.Semantic.DeepEqual(upstream.Spec, poolv1.UpstreamSpec{}) && upstream.Labels[managedByLabel] == managedBy
+}
+
+// young spares an Upstream whose first pool is still on its way to it.
+func (r *BudgetReconciler) young(upstream *poolv1.Upstream) bool {
+	return r.Clock.Since(upstream.CreationTimestamp.Time) < time.Minute
+}
+
+// again is when to look once more without being told: soon while a pod has yet to
+// acknowledge or to be proved gone.
+func again(ledger budget.Ledger, seen *sighting) time.Duration {
+	unsettled := slices.ContainsFunc(ledger.Entries, func(e budget.Entry) bool {
+		pod, live := seen.pods[e.UID]
+		ack := seen.acks[e.UID]
+		return !live || e.Held > e.Granted || (e.Granted > 0 && running(pod) && (ack.Gen != e.Gen || ack.Config != e.Config))
+	})
+	if unsettled {
+		return settleInterval
+	}
+	if len(seen.facts.Claims) == 0 || slices.ContainsFunc(seen.facts.Pods, func(p budget.Pod) bool { return !p.Ready }) {
+		return retryInterval // Patience with a pod ends, and an Upstream is young, for a while only.
+	}
+	return 0
+}
+
+func running(pod *corev1.Pod) bool { return pod != nil && pod.Status.PodIP != "" }
+
+// SetupWithManager registers the reconciler and what it watches.
+func (r *BudgetReconciler) SetupWithManager(mgr manager.Manager) error {
+	return builder.ControllerManagedBy(mgr).
+		Named("budget").
+		For(&poolv1.Upstream{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&poolv1.ConnectionPool{}, handler.EnqueueRequestsFromMapFunc(r.upstreamOfPool)).
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.upstreamOfPod)).
+		WatchesRawSource(source.Channel(r.Signals.upstreams, &handler.EnqueueRequestForObject{})).
+		Complete(reconcile.AsReconciler(r.Client, r))
+}

@@ -1,0 +1,262 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/manifests"
+)
+
+// sighting is what one pass over an Upstream saw.
+type sighting struct {
+	pools []poolv1.ConnectionPool
+	// pods by UID, as the cache shows them.
+	pods map[string]*corev1.Pod
+	acks map[string]contract.Status
+	// changed are the pools of pods that said something new.
+	changed map[types.NamespacedName]bool
+	// foreign are ledger entries and accounts of namespaces this manager does not
+	// watch: another operator's, kept as they are.
+	foreignEntries  []poolv1.LedgerEntry
+	foreignAccounts []poolv1.PoolAccount
+
+	capacity poolv1.Capacity
+	server   poolv1.ServerIdentity
+	look     look
+	ledger   budget.Ledger
+	facts    budget.Facts
+}
+
+// observe reads everything that a step of the protocol depends on, the ledger
+// first and the pods' word last.
+func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstream) (*sighting, error) {
+	s := &sighting{
+		pods: map[string]*corev1.Pod{}, acks: map[string]contract.Status{}, changed: map[types.NamespacedName]bool{},
+	}
+	s.ledger, s.foreignEntries = r.splitLedger(upstream)
+	s.foreignAccounts = r.foreignAccounts(upstream)
+	if err := r.readPools(ctx, upstream, s); err != nil {
+		return nil, err
+	}
+	absent, err := r.readPods(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	r.readCapacity(upstream, s)
+	r.ask(ctx, s)
+	s.facts = budget.Facts{
+		Budget: s.budget(), Reachable: s.look.reachable,
+		Claims: claimsOf(upstream, s.pools), Pods: s.podFacts(r.Clock.Now()), Absent: absent,
+	}
+	return s, nil
+}
+
+// readPools finds the pools on this server, in the order of their names.
+func (r *BudgetReconciler) readPools(ctx context.Context, upstream *poolv1.Upstream, s *sighting) error {
+	var list poolv1.ConnectionPoolList
+	if err := r.List(ctx, &list); err != nil {
+		return fmt.Errorf("listing connection pools: %w", err)
+	}
+	for _, pool := range list.Items {
+		if upstreamOf(r.Records, &pool) == upstream.Name {
+			s.pools = append(s.pools, pool)
+		}
+	}
+	slices.SortFunc(s.pools, func(a, b poolv1.ConnectionPool) int {
+		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
+	})
+	return nil
+}
+
+// readPods finds the pods of the pools, and those of ledger entries whose pool is
+// gone. It returns the UIDs that a live read proved absent.
+func (r *BudgetReconciler) readPods(ctx context.Context, s *sighting) (absent map[string]bool, err error) {
+	for i := range s.pools {
+		pods, err := podsOf(ctx, r.Client, &s.pools[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, pod := range pods {
+			s.pods[string(pod.UID)] = &pod
+		}
+	}
+	absent = map[string]bool{}
+	for _, entry := range s.ledger.Entries {
+		if s.pods[entry.UID] != nil {
+			continue
+		}
+		pod, err := r.livePod(ctx, entry)
+		if err != nil {
+			return nil, err
+		}
+		if pod == nil {
+			absent[entry.UID] = true
+			r.Records.ForgetAck(types.UID(entry.UID))
+			continue
+		}
+		s.pods[entry.UID] = pod
+	}
+	return absent, nil
+}
+
+// livePod returns the pod of an entry past the cache; nil when that pod, by UID,
+// is no more.
+func (r *BudgetReconciler) livePod(ctx context.Context, entry budget.Entry) (*corev1.Pod, error) {
+	var pod corev1.Pod
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: entry.Namespace, Name: entry.Pod}, &pod)
+	if apierrors.IsNotFound(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading pod %s/%s: %w", entry.Namespace, entry.Pod, err)
+	}
+	if string(pod.UID) != entry.UID {
+		return nil, nil
+	}
+	return &pod, nil
+}
+
+// podsOf lists the pooler pods of a pool from the cache. A pod counts only when a
+// ReplicaSet controls it: a copy of one is nobody's.
+func podsOf(ctx context.Context, reader client.Reader, pool *poolv1.ConnectionPool) ([]corev1.Pod, error) {
+	var list corev1.PodList
+	err := reader.List(ctx, &list, client.InNamespace(pool.Namespace), client.MatchingLabels(manifests.Selector(pool.Name)))
+	if err != nil {
+		return nil, fmt.Errorf("listing the pods of pool %s/%s: %w", pool.Namespace, pool.Name, err)
+	}
+	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
+		return !slices.ContainsFunc(pod.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Kind == "ReplicaSet" })
+	}), nil
+}
+
+// ask has every pod that owes an acknowledgement say how it is. No answer is no
+// acknowledgement.
+func (r *BudgetReconciler) ask(ctx context.Context, s *sighting) {
+	keys := map[types.NamespacedName][]byte{}
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	for _, entry := range s.ledger.Entries {
+		pod := s.pods[entry.UID]
+		known, heard := r.Records.Ack(types.UID(entry.UID))
+		if heard {
+			s.acks[entry.UID] = known
+		}
+		settled := heard && known.Gen == entry.Gen && known.Config == entry.Config && entry.Held == entry.Granted
+		if !running(pod) || settled && pod.DeletionTimestamp.IsZero() {
+			continue
+		}
+		pool := types.NamespacedName{Namespace: entry.Namespace, Name: entry.Pool}
+		if _, ok := keys[pool]; !ok {
+			key, err := statusKey(ctx, r.Live, pool.Namespace, pool.Name)
+			if err != nil {
+				log.FromContext(ctx).V(1).Info("Pods can not be asked", "pool", klog.KRef(pool.Namespace, pool.Name), "why", err.Error())
+			}
+			keys[pool] = key
+		}
+		if keys[pool] == nil {
+			continue
+		}
+		wait.Go(func() {
+			answer, err := r.Asker.Ask(ctx, pod.Status.PodIP, keys[pool])
+			if err != nil || answer.UID != entry.UID {
+				return // Silence, or another pod that has the address now.
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			s.acks[entry.UID] = answer
+			if r.Records.SetAck(types.UID(entry.UID), answer) {
+				s.changed[pool] = true
+			}
+		})
+	}
+	wait.Wait()
+}
+
+func (s *sighting) podFacts(now time.Time) []budget.Pod {
+	pods := make([]budget.Pod, 0, len(s.pods))
+	for uid, pod := range s.pods {
+		fact := budget.Pod{
+			UID: uid, Namespace: pod.Namespace, Name: pod.Name, Pool: pod.Labels[manifests.PoolLabel],
+			Created:     pod.CreationTimestamp.Unix(),
+			Terminating: !pod.DeletionTimestamp.IsZero(), Terminated: terminated(pod),
+			Pending: !started(pod), Ready: ready(pod), Overdue: overdue(pod, now),
+			Address: pod.Status.PodIP, Told: told(pod),
+		}
+		if ack, ok := s.acks[uid]; ok {
+			fact.Ack = &budget.Ack{Gen: ack.Gen, Config: ack.Config, Cap: ack.Cap, Current: ack.Current, Draining: ack.Draining}
+		}
+		pods = append(pods, fact)
+	}
+	slices.SortFunc(pods, func(a, b budget.Pod) int { return strings.Compare(a.UID, b.UID) })
+	return pods
+}
+
+// terminated reports whether a pod is over and every container of it has ended.
+func terminated(pod *corev1.Pod) bool {
+	if pod.Status.Phase != corev1.PodSucceeded && pod.Status.Phase != corev1.PodFailed {
+		return false
+	}
+	return !slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.State.Terminated == nil
+	})
+}
+
+// started reports whether the pooler's container has run: a pod that never does
+// needs no connections.
+func started(pod *corev1.Pod) bool {
+	return pod.Status.PodIP != "" && slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.State.Running != nil || c.LastTerminationState.Terminated != nil
+	})
+}
+
+const (
+	// patience is how long a pod with a grant may take to become ready before others
+	// that wait go first.
+	patience = time.Minute
+	// secondChance is how often such a pod gets another try.
+	secondChance = 5 * time.Minute
+)
+
+// overdue reports whether a pod has been not ready for too long, but for a span of
+// patience now and then.
+func overdue(pod *corev1.Pod, now time.Time) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady && c.Status != corev1.ConditionTrue {
+			return now.Sub(c.LastTransitionTime.Time)%secondChance > patience
+		}
+	}
+	return false
+}
+
+// told reads what a pod's annotation says, for a ledger that was lost.
+func told(pod *corev1.Pod) *budget.Told {
+	grant, err := contract.DecodeGrant(pod.Annotations[poolv1.GrantAnnotation])
+	if err != nil || grant.UID != string(pod.UID) {
+		return nil // A copied annotation, or one that nobody obeys.
+	}
+	return &budget.Told{Gen: grant.Gen, Share: grant.Share, Config: grant.Config}
+}
+
+func ready(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
+}

@@ -1,0 +1,134 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package controllers reconciles. ConnectionPoolReconciler owns a pool's objects
+// and its status; BudgetReconciler alone writes a server's ledger and the grants
+// of pods. What they decide is decided in internal/{budget,pgbouncer,manifests,
+// publish,status}; here things are read, applied and told.
+package controllers
+
+import (
+	"context"
+	"sync"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	networkingv1 "k8s.io/api/networking/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/kube"
+	"github.com/poolfleet/poolfleet/internal/metrics"
+	"github.com/poolfleet/poolfleet/internal/postgres"
+)
+
+// ServerObserver looks at a PostgreSQL server.
+type ServerObserver interface {
+	// Observe returns a server's limits and identity. Its errors are *postgres.Error.
+	Observe(ctx context.Context, source postgres.Source) (postgres.Observation, error)
+}
+
+// Settings are what the operator's flags say about every pool.
+type Settings struct {
+	// PoolerImage runs where a pool names no image of its own.
+	PoolerImage string
+	// PullPolicy of pooler images; empty is the cluster's default.
+	PullPolicy corev1.PullPolicy
+	// OperatorNamespace is where this manager runs: it reaches the poolers' status from there.
+	OperatorNamespace string
+	// Namespaces are those this manager watches; empty is all.
+	Namespaces []string
+}
+
+// ConnectionPoolReconciler makes of a ConnectionPool what it consists of, and says
+// how it is. It never touches a grant.
+type ConnectionPoolReconciler struct {
+	client.Client
+	// Live reads past the cache: Secrets are cached as metadata only.
+	Live     client.Reader
+	Applier  *kube.Applier
+	Observer ServerObserver
+	Asker    StatusAsker
+	Records  *Records
+	Signals  *Signals
+	Clock    clock.PassiveClock
+	Recorder events.EventRecorder
+	Settings Settings
+
+	// resolving is held while a pool finds or makes its Upstream: two pools that name
+	// one new server at once must not make two.
+	resolving sync.Mutex
+}
+
+// +kubebuilder:rbac:groups=poolfleet.dev,resources=connectionpools,verbs=get;list;watch
+// +kubebuilder:rbac:groups=poolfleet.dev,resources=connectionpools/status,verbs=patch
+// +kubebuilder:rbac:groups=poolfleet.dev,resources=connectionpools/finalizers,verbs=update
+// +kubebuilder:rbac:groups=poolfleet.dev,resources=upstreams,verbs=get;list;watch;create
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
+
+// Reconcile takes one pool from what was read to what stands in its status.
+func (r *ConnectionPoolReconciler) Reconcile(ctx context.Context, pool *poolv1.ConnectionPool) (reconcile.Result, error) {
+	if !pool.DeletionTimestamp.IsZero() {
+		return reconcile.Result{}, nil // Owner references clean up; grants are freed as the pods end.
+	}
+	p := &pass{pool: pool}
+	err := r.observe(ctx, p)
+	if err == nil {
+		err = r.converge(ctx, p)
+	}
+	return r.report(ctx, p, err)
+}
+
+// forget drops what is kept about a pool that is gone, and lets its Upstream know.
+func (r *ConnectionPoolReconciler) forget(ctx context.Context, req reconcile.Request) {
+	record := r.Records.Pool(req.NamespacedName)
+	r.Records.ForgetPool(req.NamespacedName)
+	r.Applier.Forget(req.NamespacedName)
+	metrics.ForgetPool(req.Namespace, req.Name)
+	r.Signals.Upstream(ctx, record.Upstream)
+}
+
+// SetupWithManager registers the reconciler and what it watches.
+func (r *ConnectionPoolReconciler) SetupWithManager(mgr manager.Manager) error {
+	typed := reconcile.AsReconciler(r.Client, r)
+	return builder.ControllerManagedBy(mgr).
+		Named("connectionpool").
+		For(&poolv1.ConnectionPool{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Owns(&appsv1.Deployment{}).
+		Owns(&corev1.Service{}).
+		Owns(&corev1.ServiceAccount{}).
+		Owns(&policyv1.PodDisruptionBudget{}).
+		Owns(&networkingv1.NetworkPolicy{}).
+		Owns(&corev1.Secret{}, builder.OnlyMetadata).
+		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(r.poolsOfSecret)).
+		Watches(&poolv1.Upstream{}, handler.EnqueueRequestsFromMapFunc(r.poolsOfUpstream)).
+		WatchesRawSource(source.Channel(r.Signals.pools, &handler.EnqueueRequestForObject{})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).
+		Complete(reconcile.Func(func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
+			result, err := typed.Reconcile(ctx, req)
+			if r.gone(ctx, req) {
+				r.forget(ctx, req)
+			}
+			return result, err
+		}))
+}
+
+func (r *ConnectionPoolReconciler) gone(ctx context.Context, req reconcile.Request) bool {
+	return apierrors.IsNotFound(r.Get(ctx, req.NamespacedName, &poolv1.ConnectionPool{}))
+}

@@ -1,0 +1,227 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/kube"
+	"github.com/poolfleet/poolfleet/internal/manifests"
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
+	"github.com/poolfleet/poolfleet/internal/publish"
+	"github.com/poolfleet/poolfleet/internal/status"
+)
+
+const statusKeyBytes = 32
+
+// converge renders, builds and applies what the pool consists of.
+func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error {
+	account := accountOf(p.upstream, p.pool)
+	if account == nil {
+		return nil // The server's account comes first; it wakes this pool.
+	}
+	p.bounded = budget.PodsThatFit(*account.Share, *account.Floor, replicasOf(p.pool))
+	secrets, err := r.readOwn(ctx, p.pool)
+	if err != nil {
+		return err
+	}
+	document, err := r.document(p, secrets)
+	if err != nil {
+		return err
+	}
+	data, revision, err := document.Encode()
+	if err != nil {
+		return err
+	}
+	published := publish.Build(publication(p, secrets.credential))
+	p.revision, p.urls = revision, poolv1.PublishedURLs{Pooled: published.URLs.Pooled, Direct: published.URLs.Direct}
+	in := manifests.FromPool(p.pool)
+	in.Replicas, in.Image, in.ImagePullPolicy = p.bounded, cmp.Or(in.Image, r.Settings.PoolerImage), r.Settings.PullPolicy
+	in.UpstreamPort, in.OperatorNamespace = int32(p.source.Port), r.Settings.OperatorNamespace
+	in.Config, in.ConfigRevision, in.Published = data, revision, published.Data
+	return blockedByApply(r.apply(ctx, p.pool, manifests.Build(in)))
+}
+
+// apply writes what the pool consists of and deletes what it no longer does.
+func (r *ConnectionPoolReconciler) apply(ctx context.Context, pool *poolv1.ConnectionPool, objects []runtime.ApplyConfiguration) error {
+	if err := r.Applier.Apply(ctx, pool, objects...); err != nil {
+		return err
+	}
+	return r.Applier.Prune(ctx, pool, objects...)
+}
+
+// blockedByApply turns a refused write into what the status says of it.
+func blockedByApply(err error) error {
+	var conflict *kube.ConflictError
+	var refused *kube.RefusedError
+	switch {
+	case errors.As(err, &conflict):
+		return status.Block(poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict,
+			"%s %s is there already and is not this pool's: rename or delete it, or give the pool another name", conflict.Kind, conflict.Name)
+	case errors.As(err, &refused):
+		return status.Block(poolv1.ConditionPoolersAvailable, poolv1.ReasonRefused, "%s", refused.Error())
+	}
+	return err
+}
+
+// ownSecrets are what the pool's Secrets hold that must not change from one pass
+// to the next.
+type ownSecrets struct {
+	credential publish.Credential
+	statusKey  []byte
+}
+
+// readOwn reads what earlier passes generated, and generates what is missing.
+func (r *ConnectionPoolReconciler) readOwn(ctx context.Context, pool *poolv1.ConnectionPool) (ownSecrets, error) {
+	var own ownSecrets
+	published, err := r.ownSecret(ctx, pool, manifests.PublishedSecretName(pool.Name, pool.Spec.Secret))
+	if err != nil {
+		return own, err
+	}
+	own.credential = publish.Credential{Username: string(published["username"]), Password: string(published["password"])}
+	if own.credential.Username == "" || own.credential.Password == "" {
+		if own.credential, err = publish.NewCredential(rand.Reader); err != nil {
+			return own, fmt.Errorf("generating a credential: %w", err)
+		}
+	}
+	own.statusKey, err = statusKey(ctx, r.Live, pool.Namespace, pool.Name)
+	if errors.Is(err, errNoKey) {
+		own.statusKey = make([]byte, statusKeyBytes)
+		_, err = rand.Read(own.statusKey)
+	}
+	return own, err
+}
+
+// ownSecret returns the data of a Secret that this pool controls; none when it is
+// not there. Another's content is never taken up: it could be anyone's choice.
+func (r *ConnectionPoolReconciler) ownSecret(ctx context.Context, pool *poolv1.ConnectionPool, name string) (map[string][]byte, error) {
+	var secret corev1.Secret
+	err := r.Live.Get(ctx, types.NamespacedName{Namespace: pool.Namespace, Name: name}, &secret)
+	if err != nil {
+		if apierrors.IsNotFound(err) {
+			return nil, nil
+		}
+		return nil, fmt.Errorf("reading secret %s: %w", name, err)
+	}
+	for _, owner := range secret.OwnerReferences {
+		if owner.UID == pool.UID {
+			return secret.Data, nil
+		}
+	}
+	return nil, nil
+}
+
+// errNoKey means that a pool's pods can not be asked: their key is not there.
+var errNoKey = errors.New("the pool has no status key yet")
+
+// statusKey reads the key that a pool's pods answer with.
+func statusKey(ctx context.Context, live client.Reader, namespace, pool string) ([]byte, error) {
+	var secret corev1.Secret
+	err := live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: manifests.ConfigSecretName(pool)}, &secret)
+	if apierrors.IsNotFound(err) {
+		return nil, errNoKey
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the pool's configuration: %w", err)
+	}
+	document, err := contract.DecodeDocument(secret.Data[contract.ConfigKey])
+	if err != nil || len(document.StatusKey) != statusKeyBytes {
+		return nil, errNoKey
+	}
+	return document.StatusKey, nil
+}
+
+// document is the configuration of the pool's poolers.
+func (r *ConnectionPoolReconciler) document(p *pass, own ownSecrets) (contract.Document, error) {
+	config := pgbouncer.Config{
+		Server: pgbouncer.Server{
+			Host: p.source.Host, Port: p.source.Port,
+			User: p.source.User, Password: p.source.Password, TLSMode: p.source.TLSMode,
+		},
+		Databases:                databasesOf(p),
+		Mode:                     modeOf(p.pool.Spec.Mode),
+		Users:                    []pgbouncer.User{{Name: own.credential.Username, Password: own.credential.Password}},
+		MaxClientConnections:     valueOr(p.pool.Spec.Clients.MaxConnections, defaultMaxClients),
+		ClientIdleTimeoutSeconds: valueOr(p.pool.Spec.Clients.IdleTimeoutSeconds, 0),
+		Parameters:               parametersOf(p.pool),
+	}
+	if !p.record.Pooled && p.upstream.Status.Capacity.Direct != nil {
+		config.ConnectQuery = budget.AdmissionQuery(budget.Admission{Direct: *p.upstream.Status.Capacity.Direct})
+	}
+	if err := pgbouncer.Validate(config); err != nil {
+		return contract.Document{}, status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonRejected, "%s", err.Error())
+	}
+	return contract.Document{Version: contract.DocumentVersion, StatusKey: own.statusKey, PgBouncer: config}, nil
+}
+
+// defaultMaxClients is how many clients each pooler accepts.
+const defaultMaxClients = 5000
+
+func valueOr(v *int32, otherwise int32) int32 {
+	if v == nil {
+		return otherwise
+	}
+	return *v
+}
+
+func replicasOf(pool *poolv1.ConnectionPool) int32 { return valueOr(pool.Spec.Replicas, 2) }
+
+func databasesOf(p *pass) []pgbouncer.Database {
+	if len(p.pool.Spec.Databases) == 0 {
+		return []pgbouncer.Database{{Name: p.source.Database, Database: p.source.Database}}
+	}
+	out := make([]pgbouncer.Database, 0, len(p.pool.Spec.Databases))
+	for _, d := range p.pool.Spec.Databases {
+		at := d.Database
+		if at == "" {
+			at = d.Name
+		}
+		out = append(out, pgbouncer.Database{Name: d.Name, Database: at})
+	}
+	return out
+}
+
+func modeOf(mode poolv1.PoolMode) pgbouncer.PoolMode {
+	switch mode {
+	case poolv1.PoolModeSession:
+		return pgbouncer.ModeSession
+	case poolv1.PoolModeStatement:
+		return pgbouncer.ModeStatement
+	case poolv1.PoolModeTransaction:
+	}
+	return pgbouncer.ModeTransaction
+}
+
+func parametersOf(pool *poolv1.ConnectionPool) map[string]string {
+	out := make(map[string]string, len(pool.Spec.Parameters))
+	for _, p := range pool.Spec.Parameters {
+		out[p.Name] = p.Value
+	}
+	return out
+}
+
+// publication gathers what the published URLs are made of.
+func publication(p *pass, credential publish.Credential) publish.Inputs {
+	return publish.Inputs{
+		Host: manifests.ServiceHost(p.pool.Name, p.pool.Namespace), Port: contract.ClientPort,
+		Database: databasesOf(p)[0].Name, Credential: credential,
+		Direct: publish.Server{
+			Host: p.source.Host, Port: p.source.Port, User: p.source.User, Password: p.source.Password,
+			Database: p.source.Database, SSLMode: p.source.TLSMode,
+		},
+	}
+}

@@ -1,0 +1,202 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	poolac "github.com/poolfleet/poolfleet/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/manifests"
+	"github.com/poolfleet/poolfleet/internal/metrics"
+	"github.com/poolfleet/poolfleet/internal/status"
+)
+
+// report says in the pool's status how it is, and when to look again. An error
+// that a person can read there is not returned: it would be logged a second time.
+func (r *ConnectionPoolReconciler) report(ctx context.Context, p *pass, err error) (reconcile.Result, error) {
+	blocked := status.AsBlocked(err)
+	if err != nil && blocked == nil {
+		return reconcile.Result{}, err
+	}
+	facts := r.facts(p, blocked)
+	want := r.statusOf(p, facts)
+	if err := r.writeStatus(ctx, p.pool, want); err != nil {
+		return reconcile.Result{}, err
+	}
+	metrics.ObservePool(p.pool.Namespace, p.pool.Name, want)
+	if p.revision != "" && p.revision != p.pool.Status.ConfigRevision {
+		r.Signals.Upstream(ctx, p.record.Upstream)
+	}
+	return reconcile.Result{RequeueAfter: r.again(p, blocked)}, nil
+}
+
+// again is when the pass is due once more: at the next look at the server, or
+// soon where nothing tells us that a cause is gone.
+func (r *ConnectionPoolReconciler) again(p *pass, blocked *status.Blocked) time.Duration {
+	if p.record.Interval == 0 || blocked != nil && blocked.Condition != poolv1.ConditionUpstreamObserved {
+		return retryInterval
+	}
+	return max(p.record.Interval-r.Clock.Since(p.record.ProbedAt), time.Second)
+}
+
+func (r *ConnectionPoolReconciler) facts(p *pass, blocked *status.Blocked) status.Facts {
+	f := status.Facts{
+		Generation: p.pool.Generation,
+		Previous:   p.pool.Status.Conditions,
+		Blocked:    blocked,
+		Declared:   p.record.Declared,
+		Observed:   p.record.Good != [32]byte{},
+		Account:    accountFacts(p),
+		Poolers:    poolersOf(p),
+		Config:     r.configFacts(p),
+	}
+	if blocked == nil {
+		f.Probe = p.record.Problem
+	}
+	return f
+}
+
+func accountFacts(p *pass) *status.Account {
+	line := accountOf(p.upstream, p.pool)
+	if line == nil {
+		return nil
+	}
+	return &status.Account{
+		Upstream: p.upstream.Name, Budget: valueOr(p.upstream.Status.Capacity.Budget, 0),
+		Floor: *line.Floor, Share: *line.Share, Granted: *line.Granted, Held: *line.Held, Waiting: valueOr(line.Waiting, 0),
+	}
+}
+
+// poolersOf counts pods as the Deployment does. Where the pass did not come to
+// say how many there should be, the Deployment's own number stands.
+func poolersOf(p *pass) *status.Poolers {
+	d := p.deployment
+	if d == nil {
+		return nil
+	}
+	bounded := p.bounded
+	if p.revision == "" && d.Spec.Replicas != nil {
+		bounded = *d.Spec.Replicas
+	}
+	return &status.Poolers{
+		Wanted: replicasOf(p.pool), Bounded: bounded,
+		Replicas: d.Status.Replicas, Ready: d.Status.ReadyReplicas, Updated: d.Status.UpdatedReplicas,
+		Current: d.Status.ObservedGeneration >= d.Generation,
+	}
+}
+
+func (r *ConnectionPoolReconciler) configFacts(p *pass) status.Config {
+	c := status.Config{Revision: p.revision}
+	if c.Revision == "" {
+		c.Revision = p.pool.Status.ConfigRevision
+	}
+	granted := entriesOf(p.upstream, p.pool)
+	for i := range p.pods {
+		pod := &p.pods[i]
+		if !pod.DeletionTimestamp.IsZero() || granted[pod.UID] == 0 {
+			continue // On its way out, where no configuration arrives any more, or not yet started.
+		}
+		c.Pods++
+		ack, ok := r.Records.Ack(pod.UID)
+		if ok && ack.Config == c.Revision {
+			c.Applied++
+		}
+		if ok && ack.Problem != "" {
+			c.Problem = ack.Problem
+		}
+	}
+	return c
+}
+
+// statusOf is the status as this pass leaves it. What the pass did not come to
+// know stays as it was.
+func (r *ConnectionPoolReconciler) statusOf(p *pass, facts status.Facts) poolv1.ConnectionPoolStatus {
+	s := *p.pool.Status.DeepCopy()
+	s.ObservedGeneration = new(p.pool.Generation)
+	s.Conditions = status.Compute(facts, metav1.NewTime(r.Clock.Now().Truncate(time.Second)))
+	s.Selector = manifests.SelectorText(p.pool.Name)
+	if p.revision != "" {
+		s.ConfigRevision, s.URLs = p.revision, p.urls
+		s.Binding = poolv1.SecretBinding{Name: manifests.PublishedSecretName(p.pool.Name, p.pool.Spec.Secret)}
+	}
+	if p.resolved {
+		o := p.record.Observation
+		s.Upstream = poolv1.ResolvedUpstream{
+			Name: p.upstream.Name, Endpoint: p.record.Endpoint, Role: p.source.User, Database: p.source.Database,
+			RoleConnectionLimit: o.RoleLimit, DatabaseConnectionLimit: o.DatabaseLimit,
+		}
+	}
+	if a := facts.Account; a != nil {
+		s.ServerConnections = poolv1.GrantedConnections{Granted: new(a.Granted), Share: new(a.Share)}
+	}
+	if p.deployment != nil {
+		s.Replicas, s.ReadyReplicas = new(p.deployment.Status.Replicas), new(p.deployment.Status.ReadyReplicas)
+	}
+	return s
+}
+
+// writeStatus applies a status unless it stands already, and tells of the
+// conditions that changed.
+func (r *ConnectionPoolReconciler) writeStatus(ctx context.Context, pool *poolv1.ConnectionPool, want poolv1.ConnectionPoolStatus) error {
+	if equality.Semantic.DeepEqual(pool.Status, want) {
+		return nil
+	}
+	apply, err := statusApply(pool, want)
+	if err != nil {
+		return err
+	}
+	err = r.Status().Apply(ctx, apply, client.ForceOwnership, client.FieldOwner(manifests.PoolFieldOwner))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("writing the pool's status: %w", err)
+	}
+	r.tell(ctx, pool, want.Conditions)
+	return nil
+}
+
+// statusApply turns a status into an apply configuration. Both have one JSON form,
+// and every field of the status is left out of it while empty.
+func statusApply(pool *poolv1.ConnectionPool, want poolv1.ConnectionPoolStatus) (*poolac.ConnectionPoolApplyConfiguration, error) {
+	data, err := json.Marshal(want)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the pool's status: %w", err)
+	}
+	s := poolac.ConnectionPoolStatus()
+	if err := json.Unmarshal(data, s); err != nil {
+		return nil, fmt.Errorf("encoding the pool's status: %w", err)
+	}
+	return poolac.ConnectionPool(pool.Name, pool.Namespace).WithStatus(s), nil
+}
+
+// tell makes an event of a change that clients or a person would notice.
+func (r *ConnectionPoolReconciler) tell(ctx context.Context, pool *poolv1.ConnectionPool, conditions []metav1.Condition) {
+	ready := meta.FindStatusCondition(conditions, poolv1.ConditionReady)
+	before := meta.FindStatusCondition(pool.Status.Conditions, poolv1.ConditionReady)
+	if ready == nil || before != nil && before.Status == ready.Status && before.Reason == ready.Reason {
+		return
+	}
+	log.FromContext(ctx).Info("Ready changed", "ready", ready.Status, "reason", ready.Reason, "message", ready.Message)
+	kind := corev1.EventTypeNormal
+	if isWarning(conditions) {
+		kind = corev1.EventTypeWarning
+	}
+	if ready.Reason != poolv1.ReasonPending {
+		r.Recorder.Eventf(pool, nil, kind, ready.Reason, "Reconcile", "%s", ready.Message)
+	}
+}
+
+func isWarning(conditions []metav1.Condition) bool {
+	return meta.IsStatusConditionTrue(conditions, poolv1.ConditionStalled)
+}

@@ -1,0 +1,142 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/manifests"
+)
+
+// Field indexes, so that an event leads to the objects that refer to it without a
+// list of all.
+const (
+	// poolBySecret finds the pools whose spec names a Secret.
+	poolBySecret = "spec.upstream.secretRef.name"
+	// poolByUpstream finds the pools whose status names an Upstream.
+	poolByUpstream = "status.upstream.name"
+)
+
+// AddIndexes registers the field indexes that the reconcilers use.
+func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
+	indexes := map[string]func(*poolv1.ConnectionPool) string{
+		poolBySecret:   func(p *poolv1.ConnectionPool) string { return p.Spec.Upstream.SecretRef.Name },
+		poolByUpstream: func(p *poolv1.ConnectionPool) string { return p.Status.Upstream.Name },
+	}
+	for name, value := range indexes {
+		extract := func(o client.Object) []string {
+			pool, ok := o.(*poolv1.ConnectionPool)
+			if !ok || value(pool) == "" {
+				return nil
+			}
+			return []string{value(pool)}
+		}
+		if err := indexer.IndexField(ctx, &poolv1.ConnectionPool{}, name, extract); err != nil {
+			return fmt.Errorf("indexing connection pools by %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// poolsOfSecret maps a Secret to the pools that read it.
+func (r *ConnectionPoolReconciler) poolsOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	return requests(listPools(ctx, r.Client, client.InNamespace(secret.GetNamespace()), client.MatchingFields{poolBySecret: secret.GetName()}))
+}
+
+// poolsOfUpstream maps an Upstream to the pools that share it: a changed account
+// may allow more or fewer poolers.
+func (r *ConnectionPoolReconciler) poolsOfUpstream(ctx context.Context, upstream client.Object) []reconcile.Request {
+	var pools []poolv1.ConnectionPool
+	for _, pool := range listPools(ctx, r.Client) {
+		if upstreamOf(r.Records, &pool) == upstream.GetName() {
+			pools = append(pools, pool)
+		}
+	}
+	return requests(pools)
+}
+
+func requests(pools []poolv1.ConnectionPool) []reconcile.Request {
+	out := make([]reconcile.Request, 0, len(pools))
+	for i := range pools {
+		out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&pools[i])})
+	}
+	return out
+}
+
+// upstreamOfPool maps a pool to its Upstream.
+func (r *BudgetReconciler) upstreamOfPool(_ context.Context, o client.Object) []reconcile.Request {
+	pool, ok := o.(*poolv1.ConnectionPool)
+	if !ok {
+		return nil
+	}
+	return upstreamRequest(upstreamOf(r.Records, pool))
+}
+
+// upstreamOfPod maps a pooler pod to the Upstream of its pool.
+func (r *BudgetReconciler) upstreamOfPod(ctx context.Context, pod client.Object) []reconcile.Request {
+	key := types.NamespacedName{Namespace: pod.GetNamespace(), Name: pod.GetLabels()[manifests.PoolLabel]}
+	var pool poolv1.ConnectionPool
+	if err := r.Get(ctx, key, &pool); err == nil {
+		return upstreamRequest(upstreamOf(r.Records, &pool))
+	}
+	// The pool is gone, but its pods may still hold connections.
+	return r.upstreamsHolding(ctx, pod.GetUID())
+}
+
+func (r *BudgetReconciler) upstreamsHolding(ctx context.Context, uid types.UID) []reconcile.Request {
+	var list poolv1.UpstreamList
+	if err := r.List(ctx, &list); err != nil {
+		log.FromContext(ctx).Error(err, "Listing upstreams")
+		return nil
+	}
+	for _, upstream := range list.Items {
+		for _, entry := range upstream.Status.Ledger {
+			if entry.UID == string(uid) {
+				return upstreamRequest(upstream.Name)
+			}
+		}
+	}
+	return nil
+}
+
+func upstreamRequest(name string) []reconcile.Request {
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Name: name}}}
+}
+
+// upstreamOf returns the name of a pool's Upstream: what this process found out,
+// else what the status remembers from before it started.
+func upstreamOf(records *Records, pool *poolv1.ConnectionPool) string {
+	if record := records.Pool(client.ObjectKeyFromObject(pool)); record.Upstream != "" {
+		return record.Upstream
+	}
+	return pool.Status.Upstream.Name
+}
+
+func listPools(ctx context.Context, reader client.Reader, opts ...client.ListOption) []poolv1.ConnectionPool {
+	var list poolv1.ConnectionPoolList
+	if err := reader.List(ctx, &list, opts...); err != nil {
+		log.FromContext(ctx).Error(err, "Listing connection pools")
+		return nil
+	}
+	return list.Items
+}
+
+// secretMetadata is a Secret as it is watched: without its content.
+func secretMetadata() *metav1.PartialObjectMetadata {
+	meta := &metav1.PartialObjectMetadata{}
+	meta.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return meta
+}

@@ -1,0 +1,113 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/postgres"
+	"github.com/poolfleet/poolfleet/internal/status"
+)
+
+// Record is what the last looks at a pool's server came to. It lives in memory
+// only: whatever must outlive the manager stands in a status.
+type Record struct {
+	// Source digests the Secret's content and the spec it was read with, so that a
+	// change of either is noticed without keeping it.
+	Source [32]byte
+	// Good is the newest Source that was looked at with success. A source that never
+	// was is not rolled out: it would cut clients who are served by the one before.
+	Good [32]byte
+	// Observation is the newest good one; its zero value where Declared stands in.
+	Observation postgres.Observation
+	// Problem is why the newest look failed; nil when it did not.
+	Problem *status.Blocked
+	// ProbedAt is when the newest look was, failed or not.
+	ProbedAt time.Time
+	// Interval is how long that look is good for.
+	Interval time.Duration
+	// Upstream is the name of the server's Upstream; empty before it is known.
+	Upstream string
+	// Endpoint is the server's address as the Secret spells it.
+	Endpoint string
+	// Declared is spec.upstream.maxConnections where it stands in for the server's word.
+	Declared *int32
+	// Pooled is true when a pooler stands between the pool and the server.
+	Pooled bool
+}
+
+// Records holds the record of every pool and the last word of every pod. The two
+// reconcilers share it.
+type Records struct {
+	mu    sync.Mutex
+	pools map[types.NamespacedName]Record
+	acks  map[types.UID]contract.Status
+}
+
+// NewRecords returns empty Records.
+func NewRecords() *Records {
+	return &Records{pools: map[types.NamespacedName]Record{}, acks: map[types.UID]contract.Status{}}
+}
+
+// Pool returns the record of a pool; its zero value before the first look.
+func (r *Records) Pool(key types.NamespacedName) Record {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pools[key]
+}
+
+// SetPool keeps the record of a pool.
+func (r *Records) SetPool(key types.NamespacedName, record Record) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.pools[key] = record
+}
+
+// SeenAt reports whether another pool's look found this very server behind an
+// Upstream whose status does not say so yet.
+func (r *Records) SeenAt(upstream string, identity postgres.Identity) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, record := range r.pools {
+		if record.Upstream == upstream && record.Observation.Identity().Same(identity) {
+			return true
+		}
+	}
+	return false
+}
+
+// ForgetPool drops the record of a pool that is gone.
+func (r *Records) ForgetPool(key types.NamespacedName) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.pools, key)
+}
+
+// Ack returns what a pod said last of itself.
+func (r *Records) Ack(uid types.UID) (contract.Status, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	ack, ok := r.acks[uid]
+	return ack, ok
+}
+
+// SetAck keeps what a pod says of itself, and tells whether it said it anew.
+func (r *Records) SetAck(uid types.UID, ack contract.Status) (changed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	old, known := r.acks[uid]
+	r.acks[uid] = ack
+	return !known || old.Gen != ack.Gen || old.Config != ack.Config || old.Problem != ack.Problem
+}
+
+// ForgetAck drops the word of a pod that is gone.
+func (r *Records) ForgetAck(uid types.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.acks, uid)
+}
