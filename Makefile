@@ -6,17 +6,18 @@
 export GOFLAGS := -trimpath -buildvcs=false
 export CGO_ENABLED := 0
 
-CACHE := $(CURDIR)/.cache
+# Relative, so that a part can be asked for by name: make .cache/bin/golangci-lint
+CACHE := .cache
 BIN := $(CACHE)/bin
 STAMPS := $(CACHE)/stamps
 ROOTFS := $(CACHE)/rootfs
 IMAGES := $(CACHE)/images
-CLUSTER_KUBECONFIG := $(CACHE)/cluster/kubeconfig
+CLUSTER_KUBECONFIG := $(CURDIR)/$(CACHE)/cluster/kubeconfig
 
 # What integration tests run: PgBouncer and PostgreSQL, API server and etcd.
-export POOLFLEET_ROOTFS := $(ROOTFS)
-export KUBEBUILDER_ASSETS := $(CACHE)/envtest
-export GOLANGCI_LINT_CACHE := $(CACHE)/golangci-lint
+export POOLFLEET_ROOTFS := $(CURDIR)/$(ROOTFS)
+export KUBEBUILDER_ASSETS := $(CURDIR)/$(CACHE)/envtest
+export GOLANGCI_LINT_CACHE := $(CURDIR)/$(CACHE)/golangci-lint
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -48,10 +49,10 @@ help: ## Show this list
 # With KUBECONFIG set, the demo runs on that cluster and says how its nodes get the
 # images; without, it starts the local cluster itself, from the parts made here.
 ifndef KUBECONFIG
-demo: check-node $(STAMPS)/localcluster $(STAMPS)/rootfs-node
+LOCAL := check-node $(STAMPS)/localcluster $(STAMPS)/rootfs-node
 endif
 .PHONY: demo
-demo: $(STAMPS)/images $(BIN)/demo ## From nothing to a query through the pooled URL, on a local cluster or the one of KUBECONFIG
+demo: $(LOCAL) $(STAMPS)/images $(BIN)/demo ## From nothing to a query through the pooled URL, on a local cluster or the one of KUBECONFIG
 	@$(BIN)/demo
 
 .PHONY: cluster-up
@@ -79,7 +80,7 @@ test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres $(STAM
 e2e: cluster-up images ## End-to-end tests on the local cluster, which stays up
 	$(STEP) "Running the end-to-end tests" --expect "up to 15 minutes" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
-		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 30m ./hack/e2e/...
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 30m ./hack/e2e/...
 
 ##@ Build
 
@@ -112,7 +113,7 @@ TOOLS_MODULE := hack/tools/go.mod hack/tools/go.sum
 $(BIN)/golangci-lint: $(wildcard hack/tools/golangci/*)
 	$(CHECK) go
 	$(STEP) "Building golangci-lint with the Kubernetes linters" --expect "about 2 minutes the first time" -- \
-		go -C hack/tools/golangci build -o $@ .
+		go -C hack/tools/golangci build -o $(CURDIR)/$@ .
 	@touch $@
 
 $(BIN)/controller-gen: TOOL := sigs.k8s.io/controller-tools/cmd/controller-gen
@@ -126,7 +127,7 @@ $(BIN)/sizes: $(wildcard hack/tools/sizes/*.go)
 
 $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/kustomize $(BIN)/kubeconform $(BIN)/chartgen $(BIN)/sizes: $(TOOLS_MODULE)
 	$(CHECK) go
-	$(STEP) "Building $(@F)" --expect "up to half a minute the first time" -- go -C hack/tools build -o $@ $(TOOL)
+	$(STEP) "Building $(@F)" --expect "up to half a minute the first time" -- go -C hack/tools build -o $(CURDIR)/$@ $(TOOL)
 	@touch $@
 
 # Parts that tests and the cluster are made of.
@@ -140,7 +141,7 @@ check-node:
 
 $(BIN)/images: $(IMAGES_TOOL)
 	$(CHECK) go
-	$(STEP) "Building the image tool" -- go -C hack/images build -o $@ .
+	$(STEP) "Building the image tool" -- go -C hack/images build -o $(CURDIR)/$@ .
 	@touch $@
 
 # Only code that unpacks packages makes a root file system stale.
