@@ -26,6 +26,23 @@ tidy() {
 clean() {
 	local dirt
 	dirt=$(git status --porcelain --untracked-files=all)
+	[[ -n $dirt ]] || return 0
+	git --no-pager diff HEAD --
+	cat >&2 <<EOF
+
+The tree differs from what is committed:
+$dirt
+
+Files that \`make generate\` or \`make fmt\` changed must be committed with what they
+are made from; your own work must be committed, or ignored, before it can be verified.
+EOF
+	return 1
+}
+
+case ${2:-all} in
+tidy) tidy ;;
+clean) clean ;;
+all)
 	hack/step.sh "Generating code, definitions, rules and the API reference" -- hack/generate.sh "$bin"
 	code=0
 	hack/step.sh "Formatting" -- "$bin/golangci-lint" fmt --config "$top/.golangci.yml" ./... || code=1
