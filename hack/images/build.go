@@ -65,7 +65,7 @@ func runBuild(ctx context.Context, args []string) error {
 	}
 	b.arches = strings.Split(*arches, ",")
 	b.compiler = image.Compiler{
-		Repo: b.repo, Cache: filepath.Join(b.cache, "images"), Version: b.version, Prebuilt: prebuilt, Say: say,
+		Repo: b.repo, Cache: filepath.Join(b.cache, "images-build"), Version: b.version, Prebuilt: prebuilt, Say: say,
 	}
 	return b.run(ctx, definitions)
 }
@@ -144,7 +144,7 @@ func (b *builder) assemble(ctx context.Context, definition image.Definition) (v1
 		if err != nil {
 			return nil, err
 		}
-		file := filepath.Join(b.cache, "images", "layers", definition.Name+"-"+arch+".tar.gz")
+		file := filepath.Join(b.cache, "images-build", "layers", definition.Name+"-"+arch+".tar.gz")
 		layer, err := image.FileLayer(program, definition.Binary.Path, file)
 		if err != nil {
 			return nil, err
@@ -166,14 +166,14 @@ func (b *builder) root(ctx context.Context, name, arch string) (image.Platform, 
 	if err != nil {
 		return image.Platform{}, err
 	}
-	dir := filepath.Join(b.cache, "images", "rootfs", arch, name)
+	dir := filepath.Join(b.cache, "images-build", "rootfs", arch, name)
 	set := rootfs.Sets()[name]
 	set.Devices = false
 	stamp, err := maker.Make(ctx, set, dir)
 	if err != nil {
 		return image.Platform{}, err
 	}
-	file := filepath.Join(b.cache, "images", "layers", stamp.Key()+".tar.gz")
+	file := filepath.Join(b.cache, "images-build", "layers", stamp.Key()+".tar.gz")
 	layer, err := image.RootLayer(dir, file, rootfs.Skip)
 	if err != nil {
 		return image.Platform{}, err
