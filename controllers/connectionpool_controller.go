@@ -11,10 +11,7 @@ import (
 	"context"
 	"sync"
 
-	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
-	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -107,15 +104,13 @@ func (r *ConnectionPoolReconciler) forget(ctx context.Context, req reconcile.Req
 // SetupWithManager registers the reconciler and what it watches.
 func (r *ConnectionPoolReconciler) SetupWithManager(mgr manager.Manager) error {
 	typed := reconcile.AsReconciler(r.Client, r)
-	return builder.ControllerManagedBy(mgr).
+	b := builder.ControllerManagedBy(mgr).
 		Named("connectionpool").
-		For(&poolv1.ConnectionPool{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
-		Owns(&appsv1.Deployment{}).
-		Owns(&corev1.Service{}).
-		Owns(&corev1.ServiceAccount{}).
-		Owns(&policyv1.PodDisruptionBudget{}).
-		Owns(&networkingv1.NetworkPolicy{}).
-		Owns(&corev1.Secret{}, builder.OnlyMetadata).
+		For(&poolv1.ConnectionPool{}, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+	for _, owned := range kube.OwnedObjects() {
+		b = b.Owns(owned)
+	}
+	return b.
 		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(r.poolsOfSecret)).
 		Watches(&poolv1.Upstream{}, handler.EnqueueRequestsFromMapFunc(r.poolsOfUpstream)).
 		WatchesRawSource(source.Channel(r.Signals.pools, &handler.EnqueueRequestForObject{})).

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -69,11 +70,13 @@ func blockedByApply(err error) error {
 	var conflict *kube.ConflictError
 	var refused *kube.RefusedError
 	switch {
+	case errors.As(err, &conflict) && conflict.Predecessor:
+		return status.Block(poolv1.ConditionPoolersAvailable, poolv1.ReasonPending, "%s", sentence(conflict.Error()))
 	case errors.As(err, &conflict):
 		return status.Block(poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict,
 			"%s %s is there already and is not this pool's: rename or delete it, or give the pool another name", conflict.Kind, conflict.Name)
 	case errors.As(err, &refused):
-		return status.Block(poolv1.ConditionPoolersAvailable, poolv1.ReasonRefused, "%s", refused.Error())
+		return status.Block(poolv1.ConditionPoolersAvailable, poolv1.ReasonRefused, "%s", sentence(refused.Error()))
 	}
 	return err
 }
@@ -85,64 +88,60 @@ type ownSecrets struct {
 	statusKey  []byte
 }
 
-// readOwn reads what earlier passes generated, and generates what is missing.
+// readOwn reads what earlier passes generated, and generates what is missing. It
+// stands in the poolers' own Secret; what applications read is made from it, so a
+// change there is repaired, and a new name for it changes no password.
 func (r *ConnectionPoolReconciler) readOwn(ctx context.Context, pool *poolv1.ConnectionPool) (ownSecrets, error) {
-	var own ownSecrets
-	published, err := r.ownSecret(ctx, pool, manifests.PublishedSecretName(pool.Name, pool.Spec.Secret))
+	document, err := ownDocument(ctx, r.Live, pool.Namespace, pool.Name, pool.UID)
+	switch {
+	case err == nil && len(document.PgBouncer.Users) > 0:
+		user := document.PgBouncer.Users[0]
+		return ownSecrets{
+			credential: publish.Credential{Username: user.Name, Password: user.Password}, statusKey: document.StatusKey,
+		}, nil
+	case err != nil && !errors.Is(err, errNoDocument):
+		return ownSecrets{}, err
+	}
+	credential, err := publish.NewCredential(rand.Reader)
 	if err != nil {
-		return own, err
+		return ownSecrets{}, fmt.Errorf("generating a credential: %w", err)
 	}
-	own.credential = publish.Credential{Username: string(published["username"]), Password: string(published["password"])}
-	if own.credential.Username == "" || own.credential.Password == "" {
-		if own.credential, err = publish.NewCredential(rand.Reader); err != nil {
-			return own, fmt.Errorf("generating a credential: %w", err)
-		}
+	key := make([]byte, statusKeyBytes)
+	if _, err := rand.Read(key); err != nil {
+		return ownSecrets{}, fmt.Errorf("generating a status key: %w", err)
 	}
-	own.statusKey, err = statusKey(ctx, r.Live, pool.Namespace, pool.Name)
-	if errors.Is(err, errNoKey) {
-		own.statusKey = make([]byte, statusKeyBytes)
-		_, err = rand.Read(own.statusKey)
-	}
-	return own, err
+	return ownSecrets{credential: credential, statusKey: key}, nil
 }
 
-// ownSecret returns the data of a Secret that this pool controls; none when it is
-// not there. Another's content is never taken up: it could be anyone's choice.
-func (r *ConnectionPoolReconciler) ownSecret(ctx context.Context, pool *poolv1.ConnectionPool, name string) (map[string][]byte, error) {
-	var secret corev1.Secret
-	err := r.Live.Get(ctx, types.NamespacedName{Namespace: pool.Namespace, Name: name}, &secret)
-	if err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, nil
-		}
-		return nil, fmt.Errorf("reading secret %s: %w", name, err)
-	}
-	for _, owner := range secret.OwnerReferences {
-		if owner.UID == pool.UID {
-			return secret.Data, nil
-		}
-	}
-	return nil, nil
-}
+// errNoDocument means that a pool's poolers have no configuration yet.
+var errNoDocument = errors.New("the pool has no configuration yet")
 
-// errNoKey means that a pool's pods can not be asked: their key is not there.
-var errNoKey = errors.New("the pool has no status key yet")
-
-// statusKey reads the key that a pool's pods answer with.
-func statusKey(ctx context.Context, live client.Reader, namespace, pool string) ([]byte, error) {
+// ownDocument reads the configuration of a pool's poolers. Another's Secret of that
+// name is never taken up: its content could be anyone's choice.
+func ownDocument(ctx context.Context, live client.Reader, namespace, pool string, owner types.UID) (contract.Document, error) {
 	var secret corev1.Secret
 	err := live.Get(ctx, types.NamespacedName{Namespace: namespace, Name: manifests.ConfigSecretName(pool)}, &secret)
 	if apierrors.IsNotFound(err) {
-		return nil, errNoKey
+		return contract.Document{}, errNoDocument
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the pool's configuration: %w", err)
+		return contract.Document{}, fmt.Errorf("reading the pool's configuration: %w", err)
+	}
+	controller := metav1.GetControllerOf(&secret)
+	if controller == nil || owner != "" && controller.UID != owner {
+		return contract.Document{}, errNoDocument
 	}
 	document, err := contract.DecodeDocument(secret.Data[contract.ConfigKey])
 	if err != nil || len(document.StatusKey) != statusKeyBytes {
-		return nil, errNoKey
+		return contract.Document{}, errNoDocument
 	}
-	return document.StatusKey, nil
+	return document, nil
+}
+
+// statusKey reads the key that a pool's pods answer with.
+func statusKey(ctx context.Context, live client.Reader, namespace, pool string) ([]byte, error) {
+	document, err := ownDocument(ctx, live, namespace, pool, "")
+	return document.StatusKey, err
 }
 
 // document is the configuration of the pool's poolers.

@@ -25,6 +25,9 @@ import (
 // +kubebuilder:printcolumn:name="Upstream",type=string,JSONPath=`.status.upstream.name`,priority=1
 // +kubebuilder:printcolumn:name="Message",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].message`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must start with a letter and hold only small letters, digits and -: the Service is named after it"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.secret) || !has(self.spec.secret.name) || self.spec.secret.name != self.metadata.name + '-pooler'",message="spec.secret.name can not be <name>-pooler: the poolers' own Secret has that name"
+// +kubebuilder:validation:XValidation:rule="!has(self.spec.secret) || !has(self.spec.secret.name) || self.spec.secret.name != self.spec.upstream.secretRef.name",message="spec.secret.name can not be the Secret of spec.upstream.secretRef: choose another name for the published one"
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 52",message="metadata.name must be at most 52 characters, so that the names made from it (such as <name>-pool-<hash>-<pod>) fit"
 type ConnectionPool struct {
 	metav1.TypeMeta `json:",inline"`
@@ -364,7 +367,9 @@ type PodOverrides struct {
 	// topologySpreadConstraints of the pods. The default spreads them over nodes
 	// where that is possible.
 	// +optional
-	// +listType=atomic
+	// +listType=map
+	// +listMapKey=topologyKey
+	// +listMapKey=whenUnsatisfiable
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	TopologySpreadConstraints []corev1.TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
@@ -377,7 +382,8 @@ type PodOverrides struct {
 
 	// imagePullSecrets for the pooler image.
 	// +optional
-	// +listType=atomic
+	// +listType=map
+	// +listMapKey=name
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	ImagePullSecrets []corev1.LocalObjectReference `json:"imagePullSecrets,omitempty"`

@@ -227,7 +227,7 @@ func tolerable(c metav1.Condition) bool {
 // progress gives the conditions that kstatus reads: Stalled while only a person
 // can help, Reconciling while the operator is still at it.
 func progress(facts Facts, ready metav1.Condition, parts []metav1.Condition) []metav1.Condition {
-	if b := cmp.Or(facts.Blocked, facts.Probe); b != nil {
+	if b := cmp.Or(facts.Blocked, facts.Probe); b != nil && b.Reason != poolv1.ReasonPending {
 		return []metav1.Condition{condition(poolv1.ConditionStalled, metav1.ConditionTrue, b.Reason, "%s", b.Message)}
 	}
 	for _, p := range parts {

@@ -234,7 +234,9 @@ var schemaYAML = typed.YAMLObject(`types:
         list:
           elementType:
             namedType: io.k8s.api.core.v1.LocalObjectReference
-          elementRelationship: atomic
+          elementRelationship: associative
+          keys:
+          - name
     - name: labels
       type:
         map:
@@ -262,7 +264,10 @@ var schemaYAML = typed.YAMLObject(`types:
         list:
           elementType:
             namedType: io.k8s.api.core.v1.TopologySpreadConstraint
-          elementRelationship: atomic
+          elementRelationship: associative
+          keys:
+          - topologyKey
+          - whenUnsatisfiable
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.PoolAccount
   map:
     fields:
