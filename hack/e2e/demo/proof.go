@@ -19,12 +19,14 @@ import (
 type proof struct {
 	way string
 	load.Result
-	// backends is the largest number of connections that the server had meanwhile.
-	backends int
+	// seen are the connections that the server had meanwhile.
+	seen load.Seen
 }
 
-// prove has the same clients connect through the pooled and by the direct URL, both
-// read from where an application would read them.
+// prove has the same clients connect by the direct and through the pooled URL, both
+// read from where an application would read them. The direct ones come first: a
+// pool keeps its connections for a while, and they would meet a server that is
+// nearly full.
 func (d *demo) prove(ctx context.Context) (string, error) {
 	pool, err := d.pool(ctx)
 	if err != nil {
@@ -36,7 +38,7 @@ func (d *demo) prove(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("reading the published secret: %w", err)
 	}
 	for _, way := range []struct{ name, key string }{
-		{"through the pool", "DATABASE_URL"}, {"straight to the server", "DIRECT_URL"},
+		{"straight to the server", "DIRECT_URL"}, {"through the pool", "DATABASE_URL"},
 	} {
 		result, err := d.clientsAtOnce(ctx, way.name, string(secret.Data[way.key]))
 		if err != nil {
@@ -44,7 +46,7 @@ func (d *demo) prove(ctx context.Context) (string, error) {
 		}
 		d.results = append(d.results, result)
 	}
-	if pooled := d.results[0]; pooled.Served < d.clients {
+	if pooled := d.results[1]; pooled.Served < d.clients {
 		return "", fmt.Errorf("the pool served %d of %d clients, refused %d and failed %d, one of them so: %w",
 			pooled.Served, d.clients, pooled.Refused, pooled.Failed, pooled.Err)
 	}
@@ -62,6 +64,6 @@ func (d *demo) clientsAtOnce(ctx context.Context, way, url string) (proof, error
 		URL: url, Dial: d.dialer.DialContext, Count: d.clients,
 		Statement: "select pg_sleep(0.1)", Rounds: 3, Timeout: time.Minute,
 	}.Run(ctx)
-	largest, _, watched := watch.Stop()
-	return proof{way: way, Result: result, backends: largest}, errors.Join(err, watched)
+	seen, watched := watch.Stop()
+	return proof{way: way, Result: result, seen: seen}, errors.Join(err, watched)
 }

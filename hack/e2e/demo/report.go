@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -59,13 +60,17 @@ func (d *demo) printProof(maxConnections int32) {
 	fmt.Fprintf(d.out, "  %-24s %8s %8s %8s   %s\n", "", "served", "refused", "seconds", "most backends at once")
 	for _, p := range d.results {
 		fmt.Fprintf(d.out, "  %-24s %8d %8d %8.1f   %d of max_connections %d\n",
-			p.way, p.Served, p.Refused, p.Elapsed.Seconds(), p.backends, maxConnections)
+			p.way, p.Served, p.Refused, p.Elapsed.Seconds(), p.seen.Largest, maxConnections)
 		p.explain(d.out)
 	}
 }
 
-// explain tells of clients that neither were served nor met a full server.
+// explain tells of clients that neither were served nor met a full server, and of
+// connections that were there before them.
 func (p proof) explain(out io.Writer) {
+	if p.seen.First > 1 {
+		fmt.Fprintf(out, "  %-24s the server had %d backends before these clients came: an earlier run's, kept by the pool\n", "", p.seen.First)
+	}
 	if p.Failed > 0 {
 		fmt.Fprintf(out, "  %d more clients failed, one of them so: %v\n", p.Failed, p.Err)
 	}
@@ -74,7 +79,7 @@ func (p proof) explain(out io.Writer) {
 func (d *demo) printNext() {
 	fmt.Fprintln(d.out, "\nTry next:")
 	if d.local() {
-		fmt.Fprintf(d.out, "  export KUBECONFIG=%s PATH=%s:$PATH\n", d.tools.Kubeconfig, d.bin)
+		fmt.Fprintf(d.out, "  export KUBECONFIG=%s PATH=%s:$PATH\n", d.tools.Kubeconfig, filepath.Dir(d.tools.Kubectl))
 	}
 	fmt.Fprint(d.out, `  kubectl -n demo scale connectionpools.poolfleet.dev/shop --replicas=4   # the same budget, divided anew
   kubectl get upstreams -o yaml                                           # the ledger: which pod may hold what

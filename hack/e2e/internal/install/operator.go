@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -26,6 +27,8 @@ type Chart struct {
 	Images Images
 	// Set are further values, as --set takes them.
 	Set []string
+	// Flags are further flags of `helm upgrade --install`.
+	Flags []string
 }
 
 // Install installs or upgrades the release and waits until the operator is ready.
@@ -34,9 +37,9 @@ func (c Chart) Install(ctx context.Context) (changed bool, err error) {
 	if current, err := c.current(ctx); current || err != nil {
 		return false, err
 	}
-	args := append([]string{"upgrade", "--install", Release, c.Dir, "--namespace", Namespace,
-		"--create-namespace", "--wait", "--timeout", "3m"}, c.values()...)
-	_, err = c.Run(ctx, "", c.Helm, args...)
+	args := []string{"upgrade", "--install", Release, c.Dir, "--namespace", Namespace,
+		"--create-namespace", "--wait", "--timeout", "3m"}
+	_, err = c.Run(ctx, "", c.Helm, slices.Concat(args, c.values(), c.Flags)...)
 	return true, err
 }
 

@@ -31,8 +31,10 @@ type Postgres struct {
 	Image           string
 	// Settings are those of postgresql.conf, as name=value.
 	Settings []string
-	// Standby makes a server that is in recovery for good.
+	// Standby makes a server that is in recovery until it is promoted.
 	Standby bool
+	// TLS makes a server that offers TLS, with a certificate that nobody trusts.
+	TLS bool
 	// Password of the superuser postgres; Apply sets it.
 	Password string
 }
@@ -43,6 +45,11 @@ func (p *Postgres) Apply(ctx context.Context, c client.Client, tools Tools) erro
 	if p.Password, err = p.secret(ctx, c); err != nil {
 		return err
 	}
+	if p.TLS {
+		if err := p.certificate(ctx, c); err != nil {
+			return err
+		}
+	}
 	manifest, err := p.manifest()
 	if err != nil {
 		return err
@@ -52,7 +59,11 @@ func (p *Postgres) Apply(ctx context.Context, c client.Client, tools Tools) erro
 
 func (p *Postgres) manifest() (string, error) {
 	args := []string{}
-	for _, setting := range p.Settings {
+	settings := p.Settings
+	if p.TLS {
+		settings = append(settings, "ssl=on", "ssl_cert_file=/tls/tls.crt", "ssl_key_file=/tls/tls.key")
+	}
+	for _, setting := range settings {
 		args = append(args, "-c", setting)
 	}
 	list, err := json.Marshal(args)
@@ -61,7 +72,7 @@ func (p *Postgres) manifest() (string, error) {
 	}
 	var manifest strings.Builder
 	err = postgresManifest.Execute(&manifest, map[string]any{
-		"Name": p.Name, "Namespace": p.Namespace, "Image": p.Image, "Args": string(list), "Standby": p.Standby,
+		"Name": p.Name, "Namespace": p.Namespace, "Image": p.Image, "Args": string(list), "Standby": p.Standby, "TLS": p.TLS,
 	})
 	if err != nil {
 		return "", fmt.Errorf("writing the server's manifest: %w", err)

@@ -26,7 +26,7 @@ type Tools struct {
 
 // FindTool returns the first of bin/name and name on the PATH that is there.
 func FindTool(bin, name string) (string, error) {
-	if path := filepath.Join(bin, name); executable(path) {
+	if path, err := filepath.Abs(filepath.Join(bin, name)); err == nil && executable(path) {
 		return path, nil
 	}
 	path, err := exec.LookPath(name)

@@ -22,10 +22,19 @@ type Backends struct {
 	done chan struct{}
 	stop context.CancelFunc
 	// role is whose backends are counted; empty counts everyone's.
-	role    string
-	largest int
-	samples int
-	err     error
+	role string
+	Seen
+	err error
+}
+
+// Seen is what a watch saw.
+type Seen struct {
+	// First is how many backends there were when the watch began.
+	First int
+	// Largest is the largest number of them at once.
+	Largest int
+	// Samples is in how many looks.
+	Samples int
 }
 
 // Watch counts the backends of a role, or of all for an empty one, but for the
@@ -55,8 +64,11 @@ func (b *Backends) watch(ctx context.Context) {
 			b.err = err
 			return
 		}
-		b.samples++
-		b.largest = max(b.largest, count)
+		if b.Samples == 0 {
+			b.First = count
+		}
+		b.Samples++
+		b.Largest = max(b.Largest, count)
 		select {
 		case <-ctx.Done():
 		case <-time.After(sampleInterval):
@@ -66,7 +78,7 @@ func (b *Backends) watch(ctx context.Context) {
 
 func (b *Backends) sample() (int, error) {
 	const query = `select count(*) from pg_stat_activity
-		where backend_type = 'client backend' and pid <> pg_backend_pid() and $1 in ('', usename)`
+		where backend_type = 'client backend' and pid <> pg_backend_pid() and ($1::text = '' or usename = $1::text)`
 	// A sample under way is finished: a cancelled one would close the connection.
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -77,17 +89,16 @@ func (b *Backends) sample() (int, error) {
 	return strconv.Atoi(string(result.Rows[0][0]))
 }
 
-// Stop ends the watch and returns the largest number of backends seen at once, and
-// in how many samples.
-func (b *Backends) Stop() (largest, samples int, err error) {
+// Stop ends the watch and returns what it saw.
+func (b *Backends) Stop() (Seen, error) {
 	b.stop()
 	<-b.done
 	closed := b.conn.Close(context.Background())
 	if b.err != nil {
-		return 0, 0, b.err
+		return Seen{}, b.err
 	}
 	if closed != nil {
-		return 0, 0, fmt.Errorf("closing the watch: %w", closed)
+		return Seen{}, fmt.Errorf("closing the watch: %w", closed)
 	}
-	return b.largest, b.samples, nil
+	return b.Seen, nil
 }

@@ -1,0 +1,293 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/hack/e2e/internal/install"
+)
+
+// complaint is what a pool says of what is wrong with it.
+type complaint struct{ condition, reason, message string }
+
+// badInput is one thing that can be wrong, and how it comes to be right.
+type badInput struct {
+	// name of the pool; its Secret is <name>-db.
+	name string
+	// secret is the Secret's data; nil makes none.
+	secret map[string]string
+	// edit makes the spec wrong, if it is the spec that is.
+	edit func(*poolv1.ConnectionPoolSpec)
+	// prepare makes what else is wrong.
+	prepare func(*testing.T)
+	says    complaint
+	// heal takes the cause away. Nobody touches the pool.
+	heal func(*testing.T)
+	// serving is true where the pool serves clients all the same.
+	serving bool
+}
+
+// badInput runs all cases at once: most of their time is waiting.
+func (s *story) badInput(t *testing.T) {
+	for _, c := range s.badInputs(t) {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s.complainsAndHeals(t, c)
+		})
+	}
+	t.Run("certificate-then-standby", func(t *testing.T) {
+		t.Parallel()
+		s.standby(t)
+	})
+}
+
+func (s *story) complainsAndHeals(t *testing.T, c badInput) {
+	if c.secret != nil {
+		s.create(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: c.name + "-db"}, StringData: c.secret})
+	}
+	if c.prepare != nil {
+		c.prepare(t)
+	}
+	pool := aPool(s.namespace, c.name, withReplicas(1), lookingOften)
+	if c.edit != nil {
+		c.edit(&pool.Spec)
+	}
+	s.create(t, pool)
+	s.complains(t, pool, c.says, c.serving)
+	s.saidOnce(t, pool, c.says)
+	c.heal(t)
+	s.awaitReady(t, pool)
+	s.awaitCondition(t, pool, c.says.condition, metav1.ConditionTrue, healed[c.says.condition])
+	if meta.FindStatusCondition(pool.Status.Conditions, poolv1.ConditionStalled) != nil {
+		t.Errorf("the pool still needs a person:%s", spoken(pool.Status.Conditions))
+	}
+	s.remove(t, pool)
+}
+
+// healed are the reasons of conditions that hold.
+var healed = map[string]string{
+	poolv1.ConditionUpstreamObserved: poolv1.ReasonObserved,
+	poolv1.ConditionBudgetGranted:    poolv1.ReasonGranted,
+	poolv1.ConditionPoolersAvailable: poolv1.ReasonMinimumAvailable,
+	poolv1.ConditionConfigApplied:    poolv1.ReasonApplied,
+}
+
+// complains waits for the complaint and checks it word for word.
+func (s *story) complains(t *testing.T, pool *poolv1.ConnectionPool, says complaint, serving bool) {
+	t.Helper()
+	found := s.awaitCondition(t, pool, says.condition, metav1.ConditionFalse, says.reason)
+	message := strings.ReplaceAll(found.Message, s.namespace, "NAMESPACE")
+	if diff := cmp.Diff(says.message, message); diff != "" {
+		t.Errorf("message (-want +got):\n%s", diff)
+	}
+	stalled := s.awaitCondition(t, pool, poolv1.ConditionStalled, metav1.ConditionTrue, says.reason)
+	if stalled.Message != found.Message {
+		t.Errorf("Stalled says %q", stalled.Message)
+	}
+	if !serving {
+		s.awaitCondition(t, pool, poolv1.ConditionReady, metav1.ConditionFalse, says.reason)
+	}
+}
+
+// saidOnce checks that the manager's log has the problem once and no error beside it.
+func (s *story) saidOnce(t *testing.T, pool *poolv1.ConnectionPool, says complaint) {
+	t.Helper()
+	times := 0
+	for _, entry := range s.entries(t, pool.Namespace, pool.Name) {
+		if entry.Reason == says.reason {
+			times++
+		}
+		if entry.Level != "info" {
+			t.Errorf("the manager logged %s: %s: %s", entry.Level, entry.Msg, entry.Error)
+		}
+	}
+	if times != 1 {
+		t.Errorf("the manager's log has the problem %d times, want once", times)
+	}
+}
+
+func (s *story) badInputs(t *testing.T) []badInput {
+	return append(s.badSecrets(t), append(s.badServers(t), s.badSpecs(t)...)...)
+}
+
+func observed(reason, message string) complaint {
+	return complaint{poolv1.ConditionUpstreamObserved, reason, message}
+}
+
+func secretData(url string) map[string]string { return map[string]string{"DATABASE_URL": url} }
+
+// correct changes a case's Secret to what is right.
+func (s *story) correct(name, url string) func(*testing.T) {
+	return func(t *testing.T) {
+		t.Helper()
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name + "-db"}}
+		s.change(t, secret, func() { secret.Data = map[string][]byte{"DATABASE_URL": []byte(url)} })
+	}
+}
+
+func (s *story) badSecrets(t *testing.T) []badInput {
+	t.Helper()
+	url := s.server.role(t, "secrets", "")
+	return []badInput{
+		{
+			name: "secret-missing",
+			says: observed(poolv1.ReasonSecretMissing, "Secret secret-missing-db is not in namespace NAMESPACE: create it with the server's URL under DATABASE_URL"),
+			heal: func(t *testing.T) { s.create(t, aSecret(s.namespace, "secret-missing-db", url)) },
+		},
+		{
+			name:   "key-missing",
+			secret: map[string]string{"note": "nothing here"},
+			says:   observed(poolv1.ReasonKeyMissing, ""),
+			heal:   s.correct("key-missing", url),
+		},
+		{
+			name:   "url-malformed",
+			secret: secretData("mysql://shop:" + s.secretWord() + "@db.example.com:3306/shop"),
+			says:   observed(poolv1.ReasonInvalidURL, ""),
+			heal:   s.correct("url-malformed", url),
+		},
+		{
+			name:   "tls-refused",
+			secret: secretData(strings.Replace(url, "sslmode=disable", "sslmode=require", 1)),
+			says:   observed(poolv1.ReasonTLSFailed, ""),
+			heal:   s.correct("tls-refused", url),
+		},
+		{
+			name:   "already-pooled",
+			secret: secretData(string(s.published(t, s.pool).Data["DATABASE_URL"])),
+			says:   observed(poolv1.ReasonAlreadyPooled, ""),
+			heal:   s.correct("already-pooled", url),
+		},
+	}
+}
+
+func (s *story) badServers(t *testing.T) []badInput {
+	t.Helper()
+	url := s.server.role(t, "servers", "")
+	elsewhere := func(host string) map[string]string {
+		return secretData(strings.Replace(url, "@postgres.", "@"+host+".", 1))
+	}
+	wrongPassword := s.server.role(t, "forgetful", "")
+	s.server.run(t, "alter role forgetful password '"+s.secretWord()+"'")
+	missing := strings.Replace(url, "/servers", "/nowhere", 1)
+	narrow := s.server.role(t, "narrow", "connection limit 2")
+	return []badInput{
+		{
+			name:   "host-unknown",
+			secret: elsewhere("nowhere"),
+			says:   observed(poolv1.ReasonHostUnknown, ""),
+			heal:   func(t *testing.T) { s.create(t, s.service("nowhere", "postgres")) },
+		},
+		{
+			name:    "port-closed",
+			secret:  elsewhere("closed"),
+			prepare: func(t *testing.T) { s.create(t, s.service("closed", "nobody")) },
+			says:    observed(poolv1.ReasonUnreachable, ""),
+			heal: func(t *testing.T) {
+				service := s.service("closed", "")
+				s.change(t, service, func() { service.Spec.Selector = map[string]string{"app": "postgres"} })
+			},
+		},
+		{
+			name:   "password-wrong",
+			secret: secretData(wrongPassword),
+			says:   observed(poolv1.ReasonAuthenticationFailed, ""),
+			heal: func(t *testing.T) {
+				s.server.run(t, "alter role forgetful password '"+passwordOf(t, wrongPassword)+"'")
+			},
+		},
+		{
+			name:   "database-missing",
+			secret: secretData(missing),
+			says:   observed(poolv1.ReasonDatabaseMissing, ""),
+			heal:   func(t *testing.T) { s.server.run(t, "create database nowhere owner servers") },
+		},
+		{
+			name:    "more-pods-than-connections",
+			secret:  secretData(narrow),
+			edit:    withReplicas(3),
+			says:    complaint{poolv1.ConditionBudgetGranted, poolv1.ReasonInsufficientBudget, ""},
+			heal:    func(t *testing.T) { s.server.run(t, "alter role narrow connection limit -1") },
+			serving: true,
+		},
+	}
+}
+
+// service leads to the pods of an app.
+func (s *story) service(name, app string) *corev1.Service {
+	return &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
+		Spec: corev1.ServiceSpec{
+			Selector: map[string]string{"app": app},
+			Ports:    []corev1.ServicePort{{Port: 5432, TargetPort: intstr.FromInt32(5432)}},
+		},
+	}
+}
+
+// badSpecs are those that the API server can not refuse.
+func (s *story) badSpecs(t *testing.T) []badInput {
+	t.Helper()
+	url := s.server.role(t, "specs", "")
+	var cases []badInput
+	for _, c := range []struct{ name, parameter, message string }{
+		{"parameter-unknown", "work_mem", ""},
+		{"parameter-breaks-budget", "default_pool_size", ""},
+	} {
+		cases = append(cases, badInput{
+			name: c.name, secret: secretData(url),
+			edit: func(spec *poolv1.ConnectionPoolSpec) { spec.Parameters = []poolv1.Parameter{{Name: c.parameter, Value: "100"}} },
+			says: complaint{poolv1.ConditionConfigApplied, poolv1.ReasonRejected, c.message},
+			heal: func(t *testing.T) {
+				pool := aPool(s.namespace, c.name)
+				s.change(t, pool, func() { pool.Spec.Parameters = nil })
+			},
+		})
+	}
+	taken := s.service("service-taken-pool", "somebody")
+	secret := aSecret(s.namespace, "secret-taken-pool", "mine")
+	return append(cases,
+		badInput{
+			name: "service-taken", secret: secretData(url),
+			prepare: func(t *testing.T) { s.create(t, taken) },
+			says:    complaint{poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict, ""},
+			heal:    func(t *testing.T) { s.untouched(t, taken); s.delete(t, taken) },
+		},
+		badInput{
+			name: "secret-taken", secret: secretData(url),
+			prepare: func(t *testing.T) { s.create(t, secret) },
+			says:    complaint{poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict, ""},
+			heal:    func(t *testing.T) { s.untouched(t, secret); s.delete(t, secret) },
+		},
+	)
+}
+
+// standby first can not be trusted, then is no primary, and then becomes one.
+func (s *story) standby(t *testing.T) {
+	const name = "standby"
+	server := s.startServer(t, install.Postgres{Namespace: s.namespace, Name: name, Standby: true, TLS: true})
+	admin := server.AdminURL()
+	s.complainsAndHeals(t, badInput{
+		name:   name,
+		secret: secretData(strings.Replace(admin, "sslmode=disable", "sslmode=verify-full", 1)),
+		says:   observed(poolv1.ReasonTLSFailed, ""),
+		heal: func(t *testing.T) {
+			s.correct(name, strings.Replace(admin, "sslmode=disable", "sslmode=require", 1))(t)
+			pool := aPool(s.namespace, name)
+			s.complains(t, pool, observed(poolv1.ReasonInRecovery,
+				"The server is a standby and takes no writes: name the primary in the Secret, or promote this server"), false)
+			server.run(t, "select pg_promote()")
+		},
+	})
+}
