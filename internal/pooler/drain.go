@@ -14,14 +14,15 @@ import (
 )
 
 // stages of client_idle_timeout after PgBouncer was told to end when its clients
-// have left. It does not nudge them by itself. A client that checks its connection
-// before use loses no query to any of them; the early ones spare those that do not
-// check but rest for longer.
+// have left: it does not nudge them by itself. The first is for clients that leave
+// by themselves before long. The others are far below the pauses of most clients:
+// a limit near a client's pause would close its connection just when it wants to
+// use it, which no check before use can see. Such a query fails, but is not run.
 var stages = []struct {
 	after   time.Duration
 	seconds string
 }{
-	{0, "2"}, {5 * time.Second, "0.5"}, {10 * time.Second, "0.05"}, {20 * time.Second, "0.005"},
+	{0, "1"}, {5 * time.Second, "0.005"}, {15 * time.Second, "0.001"},
 }
 
 // departure is PgBouncer's way out.

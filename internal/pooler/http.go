@@ -14,9 +14,6 @@ import (
 	"github.com/poolfleet/poolfleet/internal/contract"
 )
 
-// A supervisor or a PgBouncer that is silent for so long is taken for stuck.
-const silence = 30 * time.Second
-
 // view is what the HTTP handlers may know of the supervisor.
 type view struct {
 	mu sync.Mutex
@@ -87,9 +84,9 @@ func (s *Supervisor) Handler() http.Handler {
 func (s *Supervisor) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	v := s.view.look()
 	switch {
-	case time.Since(v.beat) > silence:
+	case time.Since(v.beat) > s.Silence:
 		http.Error(w, "the supervisor is stuck", http.StatusServiceUnavailable)
-	case v.running && time.Since(v.lastAnswer) > silence:
+	case v.running && time.Since(v.lastAnswer) > s.Silence:
 		http.Error(w, "PgBouncer does not answer", http.StatusServiceUnavailable)
 	default:
 		_, _ = w.Write([]byte("ok\n"))

@@ -43,6 +43,9 @@ type Options struct {
 	// PollInterval is how often files are read without a sign of a change.
 	PollInterval time.Duration
 
+	// Silence of the supervisor or of PgBouncer for so long is taken for being stuck.
+	Silence time.Duration
+
 	// Root is the root file system that Command runs PgBouncer in, where that is not
 	// ours. RunDir must lie in it.
 	Root string
@@ -64,6 +67,7 @@ func (o Options) withDefaults() Options {
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 50*time.Second)
 	o.SpreadTime = cmp.Or(o.SpreadTime, 5*time.Second)
 	o.PollInterval = cmp.Or(o.PollInterval, 5*time.Second)
+	o.Silence = cmp.Or(o.Silence, 30*time.Second)
 	o.Log = cmp.Or(o.Log, slog.Default())
 	if o.Command == nil {
 		o.Command = exec.Command

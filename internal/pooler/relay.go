@@ -29,7 +29,8 @@ type relay struct {
 	secrets []string
 	window  time.Time
 	counts  map[string]int
-	// complaints are the last errors and warnings, for who asks why.
+	// complaints are the last errors and warnings that are about no connection, for
+	// who asks why.
 	complaints []string
 }
 
@@ -80,7 +81,7 @@ func (r *relay) line(text string) {
 	if m := logLine.FindStringSubmatch(message); m != nil {
 		pid, level, message = m[1], levels[m[2]], m[3]
 	}
-	if level >= slog.LevelWarn {
+	if level >= slog.LevelWarn && !socket.MatchString(message) {
 		r.complaints = append(r.complaints[max(0, len(r.complaints)-9):], message)
 	}
 	if !r.allow(kind(message), time.Now()) {

@@ -187,7 +187,7 @@ func (s *Supervisor) remember(want order) error {
 	if doc == nil {
 		doc = s.mem.doc
 	}
-	if want.grant.Gen == 0 || s.mem.Applied == want.grant && s.mem.doc == doc {
+	if want.grant.Gen == 0 || s.mem.Applied == want.grant && revision(s.mem.doc) == revision(doc) {
 		return nil
 	}
 	s.mem.Applied, s.mem.doc = want.grant, doc

@@ -1,0 +1,144 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pooler_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/testenv"
+)
+
+// sampler watches how many connections the pooler has at the server, from a
+// connection of its own.
+type sampler struct {
+	stop func() (highest map[string]int)
+}
+
+// watchServer counts the role's backends by database without pause. "" is all.
+func watchServer(t *testing.T, server *testenv.PostgresServer) *sampler {
+	t.Helper()
+	conn := server.Superuser(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	highest, done := map[string]int{}, make(chan error, 1)
+	go func() {
+		for ctx.Err() == nil {
+			rows, err := conn.Query(context.Background(), "select datname, count(*) from pg_stat_activity where usename = 'app' group by 1")
+			if err != nil {
+				done <- err
+				return
+			}
+			sum := 0
+			for rows.Next() {
+				var database string
+				var count int
+				if err := rows.Scan(&database, &count); err != nil {
+					done <- err
+					return
+				}
+				sum += count
+				highest[database] = max(highest[database], count)
+			}
+			highest[""] = max(highest[""], sum)
+			time.Sleep(time.Millisecond)
+		}
+		done <- nil
+	}()
+	return &sampler{stop: func() map[string]int {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("sampling the server: %v", err)
+		}
+		return highest
+	}}
+}
+
+// settled waits until the pod has no more connections than its grant.
+func (p *pod) settled(gen int64, share int32) {
+	p.t.Helper()
+	p.await("it has let go", func(s contract.Status) bool { return s.Gen == gen && s.Cap == share && s.Current <= share })
+}
+
+func TestSharesGrowAndShrinkUnderLoadWithinTheirLimitAndWithoutAFailure(t *testing.T) {
+	server := aServer(t)
+	p := aPod(t).start()
+	revision := p.config(aConfig(server))
+	p.grant(1, 4, revision)
+	p.runs(1, 4)
+	clients := p.load(30, "select pg_sleep(0.002)", "shop")
+	for i, share := range []int32{16, 3, 9, 1, 12} {
+		gen := int64(i + 2)
+		p.grant(gen, share, revision)
+		p.settled(gen, share)
+		// From here on, until the next grant, it holds at the server.
+		sampler := watchServer(t, server)
+		time.Sleep(time.Second)
+		if highest := sampler.stop()[""]; highest > int(share)+1 {
+			t.Errorf("share %d: %d server connections", share, highest)
+		} else {
+			t.Logf("share %d: at most %d server connections", share, highest)
+		}
+	}
+	clients.end(t)
+}
+
+func TestADatabaseGetsOnlyWhatAnotherHasLetGo(t *testing.T) {
+	server := aServer(t, "second", "third")
+	p := aPod(t).start()
+	p.grant(1, 12, p.config(aConfig(server, "second"))) // 6 and 6
+	p.runs(1, 12)
+	clients := p.load(30, "select pg_sleep(0.002)", "second", "shop")
+	eventually(t, "the pools are full", func() bool { s, _ := p.status(); return s.Current == 12 })
+	sampler := watchServer(t, server)
+	p.grant(2, 12, p.config(aConfig(server, "second", "third"))) // 4, 4 and 4
+	p.settled(2, 12)
+	more := p.load(10, "select pg_sleep(0.002)", "third")
+	time.Sleep(time.Second)
+	more.end(t)
+	clients.end(t)
+	highest := sampler.stop()
+	t.Logf("at most %v", highest)
+	if highest[""] > 12+3 { // A login in flight for each pool.
+		t.Errorf("%d server connections of 12", highest[""])
+	}
+	if highest["third"] < 4 {
+		t.Errorf("the new database got %d server connections, want its 4", highest["third"])
+	}
+}
+
+func TestALongTransactionKeepsItsConnectionWhileTheRestShrinks(t *testing.T) {
+	server := aServer(t)
+	p := aPod(t).start()
+	revision := p.config(aConfig(server))
+	p.grant(1, 6, revision)
+	p.runs(1, 6)
+	var transactions []func() error
+	for range 4 {
+		conn, err := p.client("shop")
+		if err != nil {
+			t.Fatal(err)
+		}
+		tx, err := conn.Begin(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(t.Context(), "select 1"); err != nil {
+			t.Fatal(err)
+		}
+		transactions = append(transactions, func() error { return tx.Commit(t.Context()) })
+	}
+	p.grant(2, 2, revision)
+	s := p.await("the lower limit is in force", func(s contract.Status) bool { return s.Gen == 2 })
+	if s.Cap != 2 || s.Current != 4 || s.Active != 4 {
+		t.Errorf("status is %+v, want a cap of 2 and the 4 connections in use", s)
+	}
+	for _, commit := range transactions {
+		if err := commit(); err != nil {
+			t.Errorf("committing: %v", err)
+		}
+	}
+	p.settled(2, 2)
+}
