@@ -1,16 +1,19 @@
 // SPDX-FileCopyrightText: The Poolfleet Authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build localcluster
+//go:build e2e
 
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -80,14 +83,11 @@ func TestTwoNodesServePods(t *testing.T) {
 		}
 	})
 	t.Run("a pod reaches the host by name", func(t *testing.T) {
-		listener, err := net.Listen("tcp", c.HostIP().String()+":0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer listener.Close()
-		go http.Serve(listener, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "host") }))
-		_, port, _ := net.SplitHostPort(listener.Addr().String())
-		c.sees(t, "host", "get", "http://host.localcluster.internal:"+port)
+		server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "host") }))
+		server.Listener = listen(t, c.HostIP().String())
+		server.Start()
+		defer server.Close()
+		c.sees(t, "host", "get", "http://host.localcluster.internal:"+portOf(server.Listener))
 	})
 	t.Run("a name outside the cluster does not exist", func(t *testing.T) {
 		_, err := c.try("", "-n", "demo", "exec", "a", "--", "/probe", "resolve", "example.com")
@@ -248,15 +248,23 @@ func (c testCluster) sees(t *testing.T, want string, probe ...string) {
 }
 
 func answers(url, want string) error {
-	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Get(url)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	request.Close = true // A kept connection would not be balanced anew.
+	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return err
 	}
 	defer answer.Body.Close()
-	body := make([]byte, 64)
-	n, _ := answer.Body.Read(body)
-	if got := string(body[:n]); got != want {
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	if got := string(body); got != want {
 		return fmt.Errorf("got %q, want %q", got, want)
 	}
 	return nil
@@ -264,21 +272,33 @@ func answers(url, want string) error {
 
 func (c testCluster) forward(t *testing.T, target, port, want string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	listener := listen(t, "127.0.0.1")
+	local := portOf(listener)
+	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	_, local, _ := net.SplitHostPort(listener.Addr().String())
-	listener.Close()
 	forward := exec.Command(".cache/bin/localkube", "kubectl", "--kubeconfig", filepath.Join(c.state, "kubeconfig"),
 		"-n", "demo", "port-forward", target, local+":"+port)
 	forward.Dir = checkout
 	if err := forward.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer forward.Wait()
-	defer forward.Process.Kill()
+	defer func() { _, _ = forward.Process.Kill(), forward.Wait() }()
 	eventually(t, "port-forward", func() error { return answers("http://127.0.0.1:"+local, want) })
+}
+
+func listen(t *testing.T, ip string) net.Listener {
+	t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", net.JoinHostPort(ip, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}
+
+func portOf(listener net.Listener) string {
+	address := listener.Addr().String()
+	return address[strings.LastIndex(address, ":")+1:]
 }
 
 // killNode kills the first process of the first node, as a crash would.

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The Poolfleet Authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build localcluster
+//go:build e2e
 
 // Package e2e runs real clusters and looks at them from outside and inside. It
 // needs root, and what make cluster-up builds.

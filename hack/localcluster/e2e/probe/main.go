@@ -36,14 +36,20 @@ func serve(address string) (string, error) {
 		return "", err
 	}
 	fmt.Println("serving", name)
-	return "", http.ListenAndServe(address, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	server := http.Server{Addr: address, ReadTimeout: time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprint(w, name)
-	}))
+	})}
+	return "", server.ListenAndServe()
 }
 
 func get(url string) (string, error) {
-	client := http.Client{Timeout: 5 * time.Second}
-	answer, err := client.Get(url)
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return "", err
+	}
+	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return "", err
 	}

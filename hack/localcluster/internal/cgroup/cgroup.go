@@ -95,7 +95,7 @@ func (hs Hierarchies) Make(cgroup string) error {
 
 func (h Hierarchy) make(cgroup string) error {
 	parent := h.Mount
-	for _, part := range strings.Split(cgroup, "/") {
+	for part := range strings.SplitSeq(cgroup, "/") {
 		if err := h.enable(parent); err != nil {
 			return err
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+//nolint:dupword // The kernel writes it so: type and source of a mount are often the same word.
 const hybrid = `22 1 254:0 / / rw,relatime - ext4 /dev/vda rw
 30 22 0:26 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
 31 30 0:27 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 - cgroup cgroup rw,cpu,cpuacct
@@ -34,6 +35,7 @@ func TestHybridMountsAreFoundWithTheirControllers(t *testing.T) {
 }
 
 func TestPureVersionTwoIsFoundAtTheTop(t *testing.T) {
+	//nolint:dupword // As above.
 	got := parse("30 22 0:26 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n")
 	if diff := cmp.Diff(Hierarchies{{Mount: "/sys/fs/cgroup", Unified: true}}, got); diff != "" {
 		t.Error(diff)

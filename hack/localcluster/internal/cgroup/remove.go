@@ -28,7 +28,7 @@ func (hs Hierarchies) Processes(cgroup string) ([]int, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading the processes of %s: %w", dir, err)
 		}
-		for _, field := range strings.Fields(string(content)) {
+		for field := range strings.FieldsSeq(string(content)) {
 			if pid, err := strconv.Atoi(field); err == nil && pid > 0 {
 				seen[pid] = true
 			}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -38,12 +39,13 @@ func (o Options) check(groups cgroup.Hierarchies) error {
 func (o Options) checkFiles() error {
 	var missing []error
 	if !executable(o.Kube) {
-		missing = append(missing, fmt.Errorf("%s is missing: make cluster-up builds it (hack/localcluster/build.sh alone, too)", o.Kube))
+		missing = append(missing, fmt.Errorf("%s is missing: make cluster-up builds it", o.Kube))
 	}
-	for _, name := range fromPackages {
-		if !executable(filepath.Join(o.NodeRoot, name)) {
-			missing = append(missing, fmt.Errorf("the nodes' root %s has no %s: make cluster-up fetches its packages", o.NodeRoot, name))
-		}
+	absent := slices.DeleteFunc(slices.Clone(fromPackages), func(name string) bool {
+		return executable(filepath.Join(o.NodeRoot, name))
+	})
+	if len(absent) > 0 {
+		missing = append(missing, fmt.Errorf("the nodes' root %s lacks %s: make cluster-up fetches its packages", o.NodeRoot, strings.Join(absent, ", ")))
 	}
 	if _, err := os.Stat(o.Pause); err != nil {
 		missing = append(missing, fmt.Errorf("the pause image %s is missing: make cluster-up builds it", o.Pause))

@@ -121,8 +121,7 @@ func (o Options) lock() (func(), error) {
 		return nil, fmt.Errorf("locking the state directory: %w", err)
 	}
 	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		file.Close()
-		return nil, fmt.Errorf("locking %s: another localcluster is at work there: %w", o.State, err)
+		return nil, errors.Join(fmt.Errorf("locking %s: another localcluster is at work there: %w", o.State, err), file.Close())
 	}
-	return func() { file.Close() }, nil
+	return func() { _ = file.Close() }, nil
 }

@@ -120,7 +120,7 @@ func (o Options) addNode(groups cgroup.Hierarchies, r record, n plan.Node) (reco
 	if err != nil {
 		return r, err
 	}
-	defer release(false)
+	defer func() { _ = release(false) }()
 	process, err := host.Identify(pid)
 	if err != nil {
 		return r, err
@@ -186,10 +186,9 @@ func start(specFile string) (int, func(bool) error, error) {
 		Cloneflags: unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
 	}
 	if err := cmd.Start(); err != nil {
-		writer.Close()
-		return 0, nil, fmt.Errorf("starting a node: %w", err)
+		return 0, nil, errors.Join(fmt.Errorf("starting a node: %w", err), writer.Close())
 	}
-	go cmd.Wait() // So that a node that ends while we wait for it is seen to be gone.
+	go func() { _ = cmd.Wait() }() // So that a node that ends while we wait for it is seen to be gone.
 	return cmd.Process.Pid, func(proceed bool) error {
 		defer writer.Close()
 		if !proceed {

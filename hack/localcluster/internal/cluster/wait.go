@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/poolfleet/poolfleet/hack/localcluster/internal/config"
 	"github.com/poolfleet/poolfleet/hack/localcluster/internal/node"
 	"github.com/poolfleet/poolfleet/hack/localcluster/internal/plan"
 )
@@ -24,6 +25,8 @@ const (
 	// tooOften is how many starts make a component one that will not run.
 	tooOften = 3
 )
+
+var dialer = net.Dialer{Timeout: time.Second}
 
 // settle waits until the cluster can take pods.
 func (o Options) settle(ctx context.Context, r record) error {
@@ -64,7 +67,7 @@ func (o Options) steps(ctx context.Context, r record, admin *api) []step {
 	return append(steps,
 		step{"every component", func() error { return o.allRun(r) }},
 		step{"DNS", func() error { return o.resolve(ctx) }},
-		step{"Services", o.reachService},
+		step{"Services", func() error { return o.reachService(ctx) }},
 		step{"the default ServiceAccount", func() error {
 			return admin.get(ctx, "/api/v1/namespaces/default/serviceaccounts/default", nil)
 		}},
@@ -85,8 +88,8 @@ func (o Options) allRun(r record) error {
 
 // reachService connects to the API server's own Service, which takes kube-proxy
 // and the host's route to it.
-func (o Options) reachService() error {
-	conn, err := net.DialTimeout("tcp", net.JoinHostPort(o.Cluster.APIServiceIP().String(), "443"), time.Second)
+func (o Options) reachService(ctx context.Context) error {
+	conn, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(o.Cluster.APIServiceIP().String(), "443"))
 	if err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func (o Options) reachService() error {
 func (o Options) loadPause(ctx context.Context, r record) error {
 	for i, process := range r.Nodes {
 		name := o.Cluster.Node(i).Name
-		if err := o.wait(ctx, r, "containerd on "+name, func() error { return reachContainerd(process) }); err != nil {
+		if err := o.wait(ctx, r, "containerd on "+name, func() error { return reachContainerd(ctx, process) }); err != nil {
 			return err
 		}
 		if err := o.loadInto(ctx, process, name, o.Pause); err != nil {
@@ -110,7 +113,7 @@ func (o Options) loadPause(ctx context.Context, r record) error {
 // resolve asks the cluster's DNS server for the API server's Service.
 func (o Options) resolve(ctx context.Context) error {
 	resolver := net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return (&net.Dialer{Timeout: time.Second}).DialContext(ctx, network, net.JoinHostPort(o.Cluster.DNS().String(), "53"))
+		return dialer.DialContext(ctx, network, net.JoinHostPort(o.Cluster.DNS().String(), "53"))
 	}}
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
@@ -200,10 +203,10 @@ func tail(path string) string {
 	return strings.Join(append([]string{path + ":"}, all[max(0, len(all)-lines):]...), "\n  ")
 }
 
-func reachContainerd(process running) error {
-	conn, err := net.DialTimeout("unix", inNode(process, "/run/containerd/containerd.sock"), time.Second)
+func reachContainerd(ctx context.Context, process running) error {
+	conn, err := dialer.DialContext(ctx, "unix", inNode(process, config.Containerd))
 	if err != nil {
-		return errors.New("containerd does not answer")
+		return fmt.Errorf("connecting to containerd: %w", err)
 	}
 	return conn.Close()
 }

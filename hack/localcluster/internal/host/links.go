@@ -36,8 +36,9 @@ func missing(err error) bool {
 	return errors.As(err, &none)
 }
 
-// Conflicts returns the host's routes and addresses that overlap the cluster's
-// network but are not on its bridge.
+// Conflicts returns the host's routes and addresses that lie in the cluster's
+// network but are not on its bridge. A shorter prefix is a general route (a
+// default, a VPN's 10.0.0.0/8), over which the cluster's own win.
 func Conflicts(c plan.Cluster) ([]string, error) {
 	own := -1
 	if link, err := netlink.LinkByName(c.Bridge()); err == nil {
@@ -47,19 +48,31 @@ func Conflicts(c plan.Cluster) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listing routes: %w", err)
 	}
+	addresses, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	if err != nil {
+		return nil, fmt.Errorf("listing addresses: %w", err)
+	}
 	var found []string
 	for _, r := range routes {
-		if r.LinkIndex == own || r.Dst == nil {
-			continue
-		}
-		ip, ok := netip.AddrFromSlice(r.Dst.IP.To4())
-		ones, _ := r.Dst.Mask.Size()
-		// A shorter prefix is a general route (a default, a VPN's 10.0.0.0/8): ours win over it.
-		if ok && ones >= c.Network().Bits() && c.Network().Contains(ip) {
+		if r.LinkIndex != own && inside(c, r.Dst) {
 			found = append(found, r.Dst.String())
 		}
 	}
+	for _, a := range addresses {
+		if a.LinkIndex != own && inside(c, a.IPNet) {
+			found = append(found, a.IPNet.String())
+		}
+	}
 	return found, nil
+}
+
+func inside(c plan.Cluster, n *net.IPNet) bool {
+	if n == nil {
+		return false
+	}
+	ip, ok := netip.AddrFromSlice(n.IP.To4())
+	ones, _ := n.Mask.Size()
+	return ok && ones >= c.Network().Bits() && c.Network().Contains(ip)
 }
 
 // MakeBridge makes the cluster's bridge with the host's address, marked with its owner.

@@ -4,6 +4,7 @@
 package node
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -19,17 +20,23 @@ const poll = 50 * time.Millisecond
 // await returns when a condition of config.Component.After holds, however long
 // that takes: the one who waits for the cluster says when it is too long.
 func await(condition string) {
-	check := func() error { return answersURL(condition) }
+	check := func(ctx context.Context) error { return answersURL(ctx, condition) }
 	if socket, ok := strings.CutPrefix(condition, "unix:"); ok {
-		check = func() error { return answersSocket(socket) }
+		check = func(ctx context.Context) error { return answersSocket(ctx, socket) }
 	}
-	for check() != nil {
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		err := check(ctx)
+		cancel()
+		if err == nil {
+			return
+		}
 		time.Sleep(poll)
 	}
 }
 
-func answersSocket(path string) error {
-	conn, err := net.DialTimeout("unix", path, time.Second)
+func answersSocket(ctx context.Context, path string) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
 	if err != nil {
 		return err
 	}
@@ -38,7 +45,7 @@ func answersSocket(path string) error {
 
 // answersURL asks as nobody: /readyz is open to everyone (the ClusterRole
 // system:public-info-viewer).
-func answersURL(url string) error {
+func answersURL(ctx context.Context, url string) error {
 	pem, err := os.ReadFile("/etc/kubernetes/node/ca.crt")
 	if err != nil {
 		return err
@@ -47,8 +54,11 @@ func answersURL(url string) error {
 	roots.AppendCertsFromPEM(pem)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 2 * time.Second}
-	answer, err := client.Get(url)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return err
+	}
+	answer, err := (&http.Client{Transport: transport}).Do(request)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,8 @@ const Command = "node-init"
 // and its cable are there. End of file means that nobody is coming.
 const GoFD = 3
 
+const reportName = "components.json"
+
 // Spec is what a node is told.
 type Spec struct {
 	Cluster plan.Cluster
@@ -50,7 +52,7 @@ func (s Spec) ConfigDir() string { return s.sub("config") }
 func (s Spec) CertDir() string { return s.sub("pki") }
 
 // ReportFile is where the node reports on its components.
-func (s Spec) ReportFile() string { return filepath.Join(s.LogDir(), "components.json") }
+func (s Spec) ReportFile() string { return filepath.Join(s.LogDir(), reportName) }
 
 // kept maps what outlives the node to where the node sees it.
 func (s Spec) kept() map[string]string {

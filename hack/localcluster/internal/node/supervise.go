@@ -19,7 +19,6 @@ import (
 )
 
 const (
-	logDir     = "/var/log"
 	firstPause = time.Second
 	longest    = 10 * time.Second
 )
@@ -36,6 +35,7 @@ type Report struct {
 // supervisor starts components, starts them again when they end, and buries
 // every process of the node that nobody else does.
 type supervisor struct {
+	dir     string // for logs and the report
 	mu      sync.Mutex
 	waiters map[int]chan unix.WaitStatus // by process number
 	reports []Report
@@ -43,7 +43,7 @@ type supervisor struct {
 
 // supervise never returns: the node ends when its first process is killed.
 func supervise(components []config.Component) {
-	s := &supervisor{waiters: map[int]chan unix.WaitStatus{}, reports: make([]Report, len(components))}
+	s := &supervisor{dir: "/var/log", waiters: map[int]chan unix.WaitStatus{}, reports: make([]Report, len(components))}
 	for i, c := range components {
 		s.reports[i].Name = c.Name
 	}
@@ -76,7 +76,7 @@ func (s *supervisor) keep(index int, c config.Component) {
 
 // run runs a component once and tells how it ended.
 func (s *supervisor) run(index int, c config.Component) string {
-	log, err := openLog(c.Name)
+	log, err := s.openLog(c.Name)
 	if err != nil {
 		return err.Error()
 	}
@@ -134,13 +134,12 @@ func (s *supervisor) report(index int, change func(*Report)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	change(&s.reports[index])
-	if err := writeReports(s.reports); err != nil {
+	if err := writeReports(filepath.Join(s.dir, reportName), s.reports); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 	}
 }
 
-func writeReports(reports []Report) error {
-	path := filepath.Join(logDir, "components.json")
+func writeReports(path string, reports []Report) error {
 	data, err := json.MarshalIndent(reports, "", "  ")
 	if err == nil {
 		err = os.WriteFile(path+".new", data, 0o644)
@@ -168,8 +167,8 @@ func ReadReports(path string) ([]Report, error) {
 }
 
 // openLog appends, so that restarts can be told from one another.
-func openLog(name string) (*os.File, error) {
-	log, err := os.OpenFile(filepath.Join(logDir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+func (s *supervisor) openLog(name string) (*os.File, error) {
+	log, err := os.OpenFile(filepath.Join(s.dir, name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("opening the log of %s: %w", name, err)
 	}

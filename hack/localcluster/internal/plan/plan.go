@@ -56,7 +56,7 @@ func (c Cluster) APIServiceIP() netip.Addr { return c.addr(16, 1) }
 func (c Cluster) DNS() netip.Addr { return c.Node(0).IP }
 
 // Server is the API server's URL, on the first node.
-func (c Cluster) Server() string { return fmt.Sprintf("https://%s:6443", c.Node(0).IP) }
+func (c Cluster) Server() string { return "https://" + netip.AddrPortFrom(c.Node(0).IP, 6443).String() }
 
 // Bridge is the host's link that all nodes are plugged into.
 func (c Cluster) Bridge() string { return fmt.Sprintf("pfleet%d", c.Number) }
