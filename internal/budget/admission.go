@@ -34,34 +34,39 @@ type Admission struct {
 // A plain role does not see what kind of backend another role's is, so all that
 // have a database and a role count, but for walsenders, which PostgreSQL takes from
 // max_wal_senders, and for parallel workers where the role may see that they are
-// (pg_stat_activity.leader_pid: its own).
+// (leader_pid: its own).
 //
-// Then it sets how the server notices a client that is gone; when that is refused
-// the connection, which has been counted by then, is used without.
+// Then it sets how the server notices a client that is gone. PostgreSQL 13 does not
+// know one of these settings and refuses them all; the connection, which has been
+// counted by then, is used without.
 //
 // It is one line of at most MaxQueryBytes, which is why it is so terse.
 func AdmissionQuery(a Admission) string {
 	return "select pg_terminate_backend(pg_backend_pid())where(" + countQuery + ")>(" + limitQuery + ")-" +
-		fmt.Sprint(max(a.Direct, 0)) + ";" + noticeQuery
+		fmt.Sprint(max(a.Direct, 0)) + ";" + setKeepalives + ";" + setCheckInterval
 }
 
 const (
-	countQuery = "select count(usesysid)from pg_stat_activity where datid>0 and leader_pid is null " +
-		"and pid not in(select pid from pg_stat_replication)"
+	// countQuery reads what the views pg_stat_activity and pg_stat_replication read:
+	// on a fresh connection, whose caches are empty, the views take twice as long.
+	countQuery = "select count(usesysid)from pg_stat_get_activity(null)where datid>0 and leader_pid is null " +
+		"and pid not in(select pid from pg_stat_get_wal_senders())"
 
 	// limitQuery is max_connections less superuser_reserved_connections and
 	// reserved_connections (PostgreSQL 16 on, null before). The first is the largest,
 	// or the server does not start.
-	limitQuery = "select 2*max(n)-sum(n)from(select current_setting(s||'_connections',true)::int n " +
-		"from unnest('{max,reserved,superuser_reserved}'::text[])s)l"
+	limitQuery = "select 2*max(n::int)-sum(n::int)from unnest('{max,reserved,superuser_reserved}'::text[])s," +
+		"current_setting(s||'_connections',true)n"
 
-	// noticeQuery lets the server notice a client that is gone: within 0.1 s while a
-	// query runs, where the connection was closed (PostgreSQL 14 on, on most
-	// platforms); within 25 to 30 s where a network or a node was lost. With a user
-	// timeout the number of keepalives does not matter. Any role may set these.
-	// Source: PostgreSQL documentation, "Connections and Authentication"; tcp(7).
-	noticeQuery = "set tcp_keepalives_idle=10;set tcp_keepalives_interval=5;set tcp_user_timeout=25000;" +
-		"do $$begin set client_connection_check_interval=100;exception when others then end$$"
+	// setKeepalives lets the server notice within half a minute that a network or a
+	// node was lost. With a user timeout the number of keepalives does not matter.
+	// Any role may set it. Source: PostgreSQL settings tcp_*; tcp(7).
+	setKeepalives = "set tcp_keepalives_idle=10;set tcp_keepalives_interval=5;set tcp_user_timeout=25000"
+
+	// setCheckInterval lets the server notice within 0.1 s, while a query runs, that
+	// the connection was closed. Any role may set it. Source: PostgreSQL setting
+	// client_connection_check_interval, from 14 on.
+	setCheckInterval = "set client_connection_check_interval=100"
 )
 
 // ResetQuery takes the place of DISCARD ALL in session mode (PgBouncer setting
@@ -76,6 +81,7 @@ const (
 func ResetQuery() string {
 	return strings.Join([]string{
 		"close all", "set session authorization default", "reset all", "deallocate all", "unlisten *",
-		"select pg_advisory_unlock_all()", "discard plans", "discard temp", "discard sequences", noticeQuery,
+		"select pg_advisory_unlock_all()", "discard plans", "discard temp", "discard sequences", setKeepalives,
+		"do $$begin " + setCheckInterval + ";exception when others then end$$", // An error here would cost the connection.
 	}, ";")
 }

@@ -165,7 +165,10 @@ func TestParallelWorkersOfThePoolsOwnRoleDoNotCount(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	go func() { defer close(ended); _, _ = busy.Exec(ctx, "select count(pg_sleep(60)) from generate_series(1, 2)") }()
+	go func() {
+		defer close(ended)
+		_, _ = busy.Exec(ctx, "select count(pg_sleep(60)) from generate_series(1, 2)")
+	}()
 	t.Cleanup(func() { cancel(); <-ended })
 	watch := server.Superuser(t)
 	for ask(t, watch, "select count(*)::text from pg_stat_activity where backend_type = 'parallel worker'") != "1" {
