@@ -23,7 +23,7 @@ v=k8s.io/component-base/version
 flags="-s -w -X $v.gitVersion=$kube -X $v.gitMajor=1 -X $v.gitMinor=${minor%%.*}"
 flags="$flags -X $v.gitCommit=localkube -X $v.gitTreeState=clean -X $v.buildDate=1970-01-01T00:00:00Z"
 flags="$flags -X helm.sh/helm/v4/internal/version.version=$helm"
-go build -ldflags "$flags" -o "$bin/localkube" ./cmd/localkube
+go build -tags localkube -ldflags "$flags" -o "$bin/localkube" ./cmd/localkube
 
 ln -sf localkube "$bin/kubectl"
 ln -sf localkube "$bin/helm"

@@ -1,6 +1,8 @@
 // SPDX-FileCopyrightText: The Poolfleet Authors
 // SPDX-License-Identifier: Apache-2.0
 
+//go:build localkube
+
 package main
 
 import (

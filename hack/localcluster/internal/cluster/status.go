@@ -24,6 +24,9 @@ func Status(o Options) error {
 			o.say("  %-24s running=%t starts=%d %s%s", report.Name, report.Running, report.Starts, report.LastExit, report.Waiting)
 		}
 	}
+	if alive == 0 || !all {
+		return fmt.Errorf("cluster %d does not run", r.Number)
+	}
 	groups, err := cgroup.Find()
 	if err != nil {
 		return err
@@ -33,8 +36,5 @@ func Status(o Options) error {
 		return err
 	}
 	o.say("%d processes; kubeconfig %s", len(processes), o.Kubeconfig())
-	if alive == 0 || !all {
-		return fmt.Errorf("cluster %d does not run", r.Number)
-	}
 	return nil
 }
