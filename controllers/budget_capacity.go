@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -88,7 +89,10 @@ func capacityOf(source poolv1.CapacitySource, c budget.Capacity, b budget.Budget
 }
 
 func reserveOf(spec poolv1.UpstreamSpec) budget.Reserve {
-	reserve := budget.Reserve{MaxServerConnections: spec.MaxServerConnections}
+	var reserve budget.Reserve
+	if n := spec.MaxServerConnections; n > 0 {
+		reserve.MaxServerConnections = &n
+	}
 	if d := spec.DirectConnections; d != nil {
 		if d.Type == intstr.Int {
 			reserve.Direct = new(d.IntVal)
@@ -123,7 +127,7 @@ func (s *sighting) budget() int32 {
 func accountClaim(a poolv1.PoolAccount) budget.Claim {
 	return budget.Claim{
 		Key:    budget.PoolKey{Namespace: a.Namespace, Name: a.Name},
-		Weight: *a.Weight, Floor: *a.Floor, Replicas: 1,
+		Weight: a.Weight, Floor: a.Floor, Replicas: 1,
 	}
 }
 
@@ -140,8 +144,8 @@ func claimsOf(upstream *poolv1.Upstream, pools []poolv1.ConnectionPool) []budget
 		}
 		claims = append(claims, budget.Claim{
 			Key:           budget.PoolKey{Namespace: pool.Namespace, Name: pool.Name},
-			Weight:        valueOr(pool.Spec.ServerConnections.Weight, defaultWeight),
-			Maximum:       valueOr(pool.Spec.ServerConnections.Maximum, 0),
+			Weight:        cmp.Or(pool.Spec.ServerConnections.Weight, defaultWeight),
+			Maximum:       pool.Spec.ServerConnections.Maximum,
 			Floor:         int32(max(1, len(pool.Spec.Databases))), //nolint:gosec // At most 32 by the CRD.
 			Replicas:      replicasOf(pool),
 			RoleLimit:     limitOf(pool.Status.Upstream.Role, pool.Status.Upstream.RoleConnectionLimit),

@@ -42,7 +42,7 @@ func TestPoolsOnOneServerShareItByWeight(t *testing.T) {
 	host := server(t, 100)
 	small := serve(t, namespace(t), "small", host)
 	large := serve(t, namespace(t), "large", host, func(p *poolv1.ConnectionPool) {
-		p.Spec.ServerConnections.Weight = new(int32(300))
+		p.Spec.ServerConnections.Weight = 300
 	})
 	a, b := podOf(t, small, "small-a"), podOf(t, large, "large-a")
 	grantOf(t, a, 23)
@@ -145,7 +145,7 @@ func TestAdministratorsWordIsObeyed(t *testing.T) {
 	u := upstreamFor(t, pool, func(g gomega.Gomega, u *poolv1.Upstream) {
 		g.Expect(u.Status.Capacity.Budget).To(gomega.HaveValue(gomega.Equal(int32(92))))
 	})
-	change(t, u, func() { u.Spec.MaxServerConnections = new(int32(30)) })
+	change(t, u, func() { u.Spec.MaxServerConnections = 30 })
 	u = upstreamFor(t, pool, func(g gomega.Gomega, u *poolv1.Upstream) {
 		g.Expect(u.Status.Capacity.Budget).To(gomega.HaveValue(gomega.Equal(int32(30))))
 	})

@@ -154,28 +154,21 @@ func (r *BudgetReconciler) ask(ctx context.Context, s *sighting) {
 	var wait sync.WaitGroup
 	var mu sync.Mutex
 	for _, entry := range s.ledger.Entries {
-		pod := s.pods[entry.UID]
 		known, heard := r.Records.Ack(types.UID(entry.UID))
 		if heard {
 			s.acks[entry.UID] = known
 		}
-		settled := heard && known.Gen == entry.Gen && known.Config == entry.Config && entry.Held == entry.Granted
-		if !running(pod) || settled && pod.DeletionTimestamp.IsZero() {
+		pod := s.pods[entry.UID]
+		if !running(pod) || settled(entry, known) && pod.DeletionTimestamp.IsZero() {
 			continue
 		}
 		pool := types.NamespacedName{Namespace: entry.Namespace, Name: entry.Pool}
-		if _, ok := keys[pool]; !ok {
-			key, err := statusKey(ctx, r.Live, pool.Namespace, pool.Name)
-			if err != nil {
-				log.FromContext(ctx).V(1).Info("Pods can not be asked", "pool", klog.KRef(pool.Namespace, pool.Name), "why", err.Error())
-			}
-			keys[pool] = key
-		}
-		if keys[pool] == nil {
+		key := r.keyOf(ctx, keys, pool)
+		if key == nil {
 			continue
 		}
 		wait.Go(func() {
-			answer, err := r.Asker.Ask(ctx, pod.Status.PodIP, keys[pool])
+			answer, err := r.Asker.Ask(ctx, pod.Status.PodIP, key)
 			if err != nil || answer.UID != entry.UID {
 				return // Silence, or another pod that has the address now.
 			}
@@ -188,6 +181,24 @@ func (r *BudgetReconciler) ask(ctx context.Context, s *sighting) {
 		})
 	}
 	wait.Wait()
+}
+
+// settled reports whether a pod has acknowledged all that its entry says.
+func settled(entry budget.Entry, ack contract.Status) bool {
+	return ack.UID == entry.UID && ack.Gen == entry.Gen && ack.Config == entry.Config && entry.Held == entry.Granted
+}
+
+// keyOf reads the status key of a pool once a pass; nil when its pods can't be asked.
+func (r *BudgetReconciler) keyOf(ctx context.Context, keys map[types.NamespacedName][]byte, pool types.NamespacedName) []byte {
+	if key, read := keys[pool]; read {
+		return key
+	}
+	key, err := statusKey(ctx, r.Live, pool.Namespace, pool.Name)
+	if err != nil {
+		log.FromContext(ctx).V(1).Info("Pods can not be asked", "pool", klog.KRef(pool.Namespace, pool.Name), "why", err.Error())
+	}
+	keys[pool] = key
+	return key
 }
 
 func (s *sighting) podFacts(now time.Time) []budget.Pod {

@@ -72,7 +72,7 @@ func accounts(account budget.Account, s *sighting) []poolv1.PoolAccount {
 	out := slices.Clone(s.foreignAccounts)
 	for _, p := range account.Pools {
 		out = append(out, poolv1.PoolAccount{
-			Namespace: p.Key.Namespace, Name: p.Key.Name, Weight: new(p.Weight), Floor: new(p.Floor),
+			Namespace: p.Key.Namespace, Name: p.Key.Name, Weight: p.Weight, Floor: p.Floor,
 			Share: new(p.Share), Granted: new(p.Granted), Held: new(p.Held),
 			Waiting: new(int32(len(p.Waiting))), //nolint:gosec // A pool's pods are a few hundred.
 		})

@@ -160,7 +160,7 @@ func TestAnotherPoolerInBetweenIsRefusedUnlessDeclared(t *testing.T) {
 	pool := serve(t, namespace(t), "twice", host)
 	says(t, pool, poolv1.ConditionUpstreamObserved, metav1.ConditionFalse, poolv1.ReasonAlreadyPooled)
 
-	change(t, pool, func() { pool.Spec.Upstream.MaxConnections = new(int32(20)) })
+	change(t, pool, func() { pool.Spec.Upstream.MaxConnections = 20 })
 	says(t, pool, poolv1.ConditionUpstreamObserved, metav1.ConditionTrue, poolv1.ReasonDeclared)
 	u := upstreamFor(t, pool, func(g gomega.Gomega, u *poolv1.Upstream) {
 		g.Expect(u.Status.Capacity.Budget).To(gomega.HaveValue(gomega.Equal(int32(20))))

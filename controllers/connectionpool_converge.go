@@ -35,12 +35,12 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	if account == nil {
 		return nil // The server's account comes first; it wakes this pool.
 	}
-	p.bounded = budget.PodsThatFit(*account.Share, *account.Floor, replicasOf(p.pool))
+	p.bounded = budget.PodsThatFit(*account.Share, account.Floor, replicasOf(p.pool))
 	secrets, err := r.readOwn(ctx, p.pool)
 	if err != nil {
 		return err
 	}
-	document, err := r.document(p, secrets)
+	document, err := documentOf(p, secrets)
 	if err != nil {
 		return err
 	}
@@ -144,8 +144,8 @@ func statusKey(ctx context.Context, live client.Reader, namespace, pool string) 
 	return document.StatusKey, err
 }
 
-// document is the configuration of the pool's poolers.
-func (r *ConnectionPoolReconciler) document(p *pass, own ownSecrets) (contract.Document, error) {
+// documentOf is the configuration of the pool's poolers.
+func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 	config := pgbouncer.Config{
 		Server: pgbouncer.Server{
 			Host: p.source.Host, Port: p.source.Port,
@@ -154,7 +154,7 @@ func (r *ConnectionPoolReconciler) document(p *pass, own ownSecrets) (contract.D
 		Databases:                databasesOf(p),
 		Mode:                     modeOf(p.pool.Spec.Mode),
 		Users:                    []pgbouncer.User{{Name: own.credential.Username, Password: own.credential.Password}},
-		MaxClientConnections:     valueOr(p.pool.Spec.Clients.MaxConnections, defaultMaxClients),
+		MaxClientConnections:     cmp.Or(p.pool.Spec.Clients.MaxConnections, defaultMaxClients),
 		ClientIdleTimeoutSeconds: valueOr(p.pool.Spec.Clients.IdleTimeoutSeconds, 0),
 		Parameters:               parametersOf(p.pool),
 	}

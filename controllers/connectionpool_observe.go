@@ -195,7 +195,7 @@ func (r *ConnectionPoolReconciler) due(ctx context.Context, p *pass, digest [32]
 // probe looks at the server and notes what came of it.
 func (r *ConnectionPoolReconciler) probe(ctx context.Context, p *pass, digest [32]byte) {
 	observation, err := r.Observer.Observe(ctx, p.source)
-	declared := p.pool.Spec.Upstream.MaxConnections
+	declared := declaredBy(p.pool)
 	record := p.record
 	record.Source, record.ProbedAt, record.Endpoint = digest, r.Clock.Now(), p.source.Endpoint()
 	record.Problem, record.Declared, record.Pooled = nil, nil, false
@@ -219,8 +219,15 @@ func (r *ConnectionPoolReconciler) probe(ctx context.Context, p *pass, digest [3
 	if record.Problem == nil {
 		record.Good = digest
 	}
-	record.Interval = r.interval(p, record)
+	record.Interval = interval(p, record)
 	p.record = record
+}
+
+func declaredBy(pool *poolv1.ConnectionPool) *int32 {
+	if n := pool.Spec.Upstream.MaxConnections; n > 0 {
+		return &n
+	}
+	return nil
 }
 
 // pooler reports whether something between us and the server pools connections.
@@ -254,10 +261,10 @@ func problemOf(err error) *status.Blocked {
 
 // interval is how long this look is good for, with a tenth of jitter so that many
 // pools do not look at once.
-func (r *ConnectionPoolReconciler) interval(p *pass, record Record) time.Duration {
+func interval(p *pass, record Record) time.Duration {
 	base := defaultProbeInterval
-	if s := p.pool.Spec.Upstream.ProbeIntervalSeconds; s != nil {
-		base = time.Duration(*s) * time.Second
+	if s := p.pool.Spec.Upstream.ProbeIntervalSeconds; s > 0 {
+		base = time.Duration(s) * time.Second
 	}
 	if record.Problem != nil && p.pool.Spec.Upstream.Probe != poolv1.ProbeWhenInUse {
 		base = min(base, retryInterval)

@@ -76,7 +76,7 @@ func accountFacts(p *pass) *status.Account {
 	}
 	return &status.Account{
 		Upstream: p.upstream.Name, Budget: valueOr(p.upstream.Status.Capacity.Budget, 0),
-		Floor: *line.Floor, Share: *line.Share, Granted: *line.Granted, Held: *line.Held, Waiting: valueOr(line.Waiting, 0),
+		Floor: line.Floor, Share: *line.Share, Granted: *line.Granted, Held: *line.Held, Waiting: valueOr(line.Waiting, 0),
 	}
 }
 
@@ -180,23 +180,25 @@ func statusApply(pool *poolv1.ConnectionPool, want poolv1.ConnectionPoolStatus) 
 	return poolac.ConnectionPool(pool.Name, pool.Namespace).WithStatus(s), nil
 }
 
-// tell makes an event of a change that clients or a person would notice.
+// tell makes an event of what a person would want to be told: the pool became
+// ready, is no longer, or needs help. What is still on its way stands in the status.
 func (r *ConnectionPoolReconciler) tell(ctx context.Context, pool *poolv1.ConnectionPool, conditions []metav1.Condition) {
 	ready := meta.FindStatusCondition(conditions, poolv1.ConditionReady)
 	before := meta.FindStatusCondition(pool.Status.Conditions, poolv1.ConditionReady)
 	if ready == nil || before != nil && before.Status == ready.Status && before.Reason == ready.Reason {
 		return
 	}
-	log.FromContext(ctx).Info("Ready changed", "ready", ready.Status, "reason", ready.Reason, "message", ready.Message)
+	stalled := meta.IsStatusConditionTrue(conditions, poolv1.ConditionStalled)
+	wasReady := before != nil && before.Status == metav1.ConditionTrue
+	logger := log.FromContext(ctx)
+	if ready.Status != metav1.ConditionTrue && !stalled && !wasReady {
+		logger.V(1).Info("On the way to ready", "reason", ready.Reason, "message", ready.Message)
+		return
+	}
+	logger.Info("Ready changed", "ready", ready.Status, "reason", ready.Reason, "message", ready.Message)
 	kind := corev1.EventTypeNormal
-	if isWarning(conditions) {
+	if stalled || ready.Status != metav1.ConditionTrue {
 		kind = corev1.EventTypeWarning
 	}
-	if ready.Reason != poolv1.ReasonPending {
-		r.Recorder.Eventf(pool, nil, kind, ready.Reason, "Reconcile", "%s", ready.Message)
-	}
-}
-
-func isWarning(conditions []metav1.Condition) bool {
-	return meta.IsStatusConditionTrue(conditions, poolv1.ConditionStalled)
+	r.Recorder.Eventf(pool, nil, kind, ready.Reason, "Reconcile", "%s", ready.Message)
 }

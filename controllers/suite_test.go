@@ -56,7 +56,10 @@ func runSuite(m *testing.M) int {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
-		os.Setenv("KUBEBUILDER_ASSETS", assets) //nolint:usetesting // TestMain has no test to set it for.
+		if err := os.Setenv("KUBEBUILDER_ASSETS", assets); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	env := &envtest.Environment{CRDDirectoryPaths: []string{"../config/crd/bases"}, ErrorIfCRDPathMissing: true}
 	config, err := env.Start()
@@ -332,17 +335,14 @@ func podOf(t *testing.T, pool *poolv1.ConnectionPool, name string) *corev1.Pod {
 }
 
 // grantOf waits for a pod's grant of so many connections.
-func grantOf(t *testing.T, pod *corev1.Pod, share int32) contract.Grant {
+func grantOf(t *testing.T, pod *corev1.Pod, share int32) {
 	t.Helper()
-	var grant contract.Grant
 	eventually(t, func(g gomega.Gomega) {
 		g.Expect(api.Get(t.Context(), client.ObjectKeyFromObject(pod), pod)).To(gomega.Succeed())
-		var err error
-		grant, err = contract.DecodeGrant(pod.Annotations[poolv1.GrantAnnotation])
+		grant, err := contract.DecodeGrant(pod.Annotations[poolv1.GrantAnnotation])
 		g.Expect(err).NotTo(gomega.HaveOccurred())
 		g.Expect(grant.Share).To(gomega.Equal(share))
 	})
-	return grant
 }
 
 // upstreamFor waits until the pool's Upstream satisfies the check.

@@ -174,7 +174,7 @@ type UpstreamSource struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=10
 	// +kubebuilder:validation:Maximum=86400
-	ProbeIntervalSeconds *int32 `json:"probeIntervalSeconds,omitempty"`
+	ProbeIntervalSeconds int32 `json:"probeIntervalSeconds,omitempty"`
 
 	// maxConnections stands in for the server's max_connections less what it
 	// reserves, where the server can not be asked, for instance behind another
@@ -182,7 +182,7 @@ type UpstreamSource struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=262143
-	MaxConnections *int32 `json:"maxConnections,omitempty"`
+	MaxConnections int32 `json:"maxConnections,omitempty"`
 }
 
 // UpstreamSecretReference names a Secret in the pool's own namespace.
@@ -228,14 +228,14 @@ type ServerConnections struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
-	Weight *int32 `json:"weight,omitempty"`
+	Weight int32 `json:"weight,omitempty"`
 
 	// maximum is how many server connections the pool takes at most, over all its
 	// poolers. What it leaves goes to the server's other pools.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=262143
-	Maximum *int32 `json:"maximum,omitempty"`
+	Maximum int32 `json:"maximum,omitempty"`
 }
 
 // Clients limits what applications open.
@@ -247,7 +247,7 @@ type Clients struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=100000
-	MaxConnections *int32 `json:"maxConnections,omitempty"`
+	MaxConnections int32 `json:"maxConnections,omitempty"`
 
 	// idleTimeoutSeconds closes client connections that were idle for so long. 0,
 	// the default, never does. Source: PgBouncer setting client_idle_timeout.

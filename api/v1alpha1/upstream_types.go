@@ -65,7 +65,7 @@ type UpstreamSpec struct {
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=262143
-	MaxServerConnections *int32 `json:"maxServerConnections,omitempty"`
+	MaxServerConnections int32 `json:"maxServerConnections,omitempty"`
 
 	// allowedNamespaces are the namespaces whose pools may use this server. Empty
 	// means all.
@@ -84,6 +84,7 @@ type UpstreamStatus struct {
 	// +optional
 	// +listType=map
 	// +listMapKey=type
+	// +kubebuilder:validation:MaxItems=16
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
 	// observedGeneration is the metadata.generation that this status speaks of.
@@ -143,6 +144,8 @@ type ServerEndpoint struct {
 }
 
 // ServerIdentity tells one PostgreSQL server from another.
+//
+// +kubebuilder:validation:MinProperties=1
 type ServerIdentity struct {
 	// systemIdentifier names the data. A replica and a branch share it with the
 	// server they came from. Source: pg_control_system().
@@ -239,12 +242,12 @@ type PoolAccount struct {
 	// weight of the pool.
 	// +required
 	// +kubebuilder:validation:Minimum=1
-	Weight *int32 `json:"weight,omitempty"`
+	Weight int32 `json:"weight,omitempty"`
 
 	// floor is the least that one of its poolers needs: one for each database.
 	// +required
 	// +kubebuilder:validation:Minimum=1
-	Floor *int32 `json:"floor,omitempty"`
+	Floor int32 `json:"floor,omitempty"`
 
 	// share is how many connections it gets once all pools have settled.
 	// +required

@@ -42,7 +42,7 @@ func withReplicas(replicas int32) func(*poolv1.ConnectionPoolSpec) {
 
 // lookingOften asks the server every 10 seconds, the least there is.
 func lookingOften(spec *poolv1.ConnectionPoolSpec) {
-	spec.Upstream.ProbeIntervalSeconds = new(int32(10))
+	spec.Upstream.ProbeIntervalSeconds = 10
 }
 
 // awaitReady waits until clients can connect, by the pool's own word on its newest spec.

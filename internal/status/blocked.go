@@ -28,9 +28,6 @@ func (b *Blocked) Error() string { return b.Message }
 
 // AsBlocked returns the Blocked in err's chain, or nil.
 func AsBlocked(err error) *Blocked {
-	var b *Blocked
-	if errors.As(err, &b) {
-		return b
-	}
-	return nil
+	b, _ := errors.AsType[*Blocked](err)
+	return b
 }
