@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"syscall"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -22,30 +23,36 @@ var (
 	errHandshake = errors.New("the TLS handshake did not succeed")
 )
 
-// attempt is what is to be known of a failed connection beside its error.
+// attempt is what is to be known of a failed connection beside its error. pgx may
+// dial once more in the background, to cancel what it has given up.
 type attempt struct {
 	// reply is the server's first byte. To a request for TLS, PostgreSQL says S or N.
-	reply byte
+	reply atomic.Uint32
 }
 
 // connect opens a connection as libpq would with the source's sslmode.
 func (o *Observer) connect(ctx context.Context, source Source) (*pgconn.PgConn, error) {
 	var seen attempt
-	config := o.config(source, &seen)
-	conn, err := pgconn.ConnectConfig(ctx, config)
+	conn, err := pgconn.ConnectConfig(ctx, o.config(source, &seen))
 	if err != nil {
-		return nil, explain(source, seen, err)
+		return nil, explain(source, seen.reply.Load(), err)
 	}
 	return conn, nil
+}
+
+// blank is a configuration that names nothing: pgx takes none that it has not parsed.
+func blank() *pgconn.Config {
+	config, err := pgconn.ParseConfig("host=localhost port=1 user=nobody password=none dbname=none sslmode=disable target_session_attrs=any")
+	if err != nil {
+		panic("the environment has a PG... variable that can not be read: " + err.Error())
+	}
+	return config
 }
 
 // config sets every field that a connection string or the environment could: the
 // string is not ours, and pgx would read files that it names.
 func (o *Observer) config(source Source, seen *attempt) *pgconn.Config {
-	config, err := pgconn.ParseConfig("host=localhost port=1 user=nobody password=none dbname=none sslmode=disable target_session_attrs=any")
-	if err != nil {
-		panic(err) // Nothing in it depends on the source; the operator's own environment is broken.
-	}
+	config := o.blank.Copy()
 	config.Host, config.Port = strings.TrimSuffix(source.Host, "."), source.Port
 	config.User, config.Password, config.Database = source.User, source.Password, source.Database
 	config.RuntimeParams = map[string]string{"application_name": ApplicationName, "client_encoding": "UTF8"}
@@ -81,7 +88,6 @@ func (o *Observer) dialer(seen *attempt) pgconn.DialFunc {
 		if err != nil {
 			return nil, err
 		}
-		seen.reply = 0
 		return &listener{Conn: conn, seen: seen}, nil
 	}
 }
@@ -105,14 +111,16 @@ func (o *Observer) permit(address string) error {
 // listener notes the first byte that the server says.
 type listener struct {
 	net.Conn
-	seen *attempt
+	seen  *attempt
+	heard bool
 }
 
 // Read reads from the connection.
 func (l *listener) Read(p []byte) (int, error) {
 	n, err := l.Conn.Read(p)
-	if n > 0 && l.seen.reply == 0 {
-		l.seen.reply = p[0]
+	if n > 0 && !l.heard {
+		l.heard = true
+		l.seen.reply.Store(uint32(p[0]))
 	}
 	return n, err
 }

@@ -14,7 +14,8 @@ import (
 )
 
 // explain turns what went wrong into a reason and a message for the Secret's owner.
-func explain(source Source, seen attempt, err error) *Error {
+// Reply is the first byte that the server said, 0 if it said nothing.
+func explain(source Source, reply uint32, err error) *Error {
 	if outer, ok := errors.AsType[*pgconn.ConnectError](err); ok {
 		err = outer.Unwrap() // The outer one carries the configuration, password included.
 	}
@@ -32,7 +33,7 @@ func explain(source Source, seen attempt, err error) *Error {
 	if errors.Is(err, errHandshake) {
 		return explainHandshake(source, err)
 	}
-	if seen.reply == 'N' && source.TLSMode != tlsPrefer && source.TLSMode != tlsAllow && source.TLSMode != tlsDisable {
+	if reply == 'N' && source.TLSMode != tlsPrefer && source.TLSMode != tlsAllow && source.TLSMode != tlsDisable {
 		return &Error{TLSFailed, "PostgreSQL at " + source.Endpoint() + " does not speak TLS, and sslmode " + source.TLSMode +
 			" asks for it: turn ssl on there, or add sslmode=disable to the URL if nobody can listen on the way", err}
 	}
@@ -52,7 +53,7 @@ func explainAnswer(source Source, err error) *Error {
 	case errors.Is(err, errNoFacts):
 		return &Error{Unreachable, "the server at " + source.Endpoint() + " did not answer the question for its settings as PostgreSQL does", err}
 	}
-	return explain(source, attempt{}, err)
+	return explain(source, 0, err)
 }
 
 // explainHandshake is only reached after the server said that it speaks TLS.

@@ -43,12 +43,14 @@ type Options struct {
 // Observer looks at servers, at each address one at a time.
 type Observer struct {
 	options Options
+	blank   *pgconn.Config
 	turns   turns
 }
 
-// NewObserver returns an Observer.
+// NewObserver returns an Observer. It panics if the process's environment has PG...
+// variables that can not be read; those that can have no effect.
 func NewObserver(options Options) *Observer {
-	return &Observer{options: options, turns: turns{taken: map[string]*turn{}}}
+	return &Observer{options: options, blank: blank(), turns: turns{taken: map[string]*turn{}}}
 }
 
 // Observation is what one look at a server shows to the source's role.

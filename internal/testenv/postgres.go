@@ -111,7 +111,7 @@ func newPostgres(t testing.TB) *PostgresServer {
 
 // Config is for a connection of a user to a database. The environment has no part in it.
 func (s *PostgresServer) Config(user, password, database string) *pgx.ConnConfig {
-	config, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d user=x database=x sslmode=disable", s.Host, s.Port))
+	config, err := pgx.ParseConfig(fmt.Sprintf("host=%s port=%d user=x database=x sslmode=disable target_session_attrs=any", s.Host, s.Port))
 	if err != nil {
 		panic(err) // Nothing in it depends on the caller.
 	}
@@ -335,7 +335,7 @@ func FreePort(t testing.TB) uint16 {
 	t.Helper()
 	var lastErr error
 	for range 100 {
-		port := 20000 + rand.IntN(9000) //nolint:gosec // A port is no secret.
+		port := 20000 + rand.IntN(9000)
 		var config net.ListenConfig
 		listener, err := config.Listen(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
@@ -343,7 +343,7 @@ func FreePort(t testing.TB) uint16 {
 			continue
 		}
 		_ = listener.Close()
-		return uint16(port) //nolint:gosec // It is below 29000.
+		return uint16(port)
 	}
 	t.Fatalf("looking for a free port: %v", lastErr)
 	return 0
