@@ -131,6 +131,11 @@ func TestAClusterComesBackAndLeavesNothingBehind(t *testing.T) {
 		t.Fatalf("there are traces of an earlier run: %v", found)
 	}
 	c.do(t, "up")
+	for _, want := range []string{"link " + c.Node(0).Link, "a route", "/sys/fs/cgroup/", "process "} {
+		if !strings.Contains(strings.Join(c.traces(t), "\n"), want) {
+			t.Errorf("a cluster that runs leaves no trace %q: this test would see nothing", want)
+		}
+	}
 	c.do(t, "load-image", archive)
 	c.apply(t, namespace+fmt.Sprintf(restricted, "b", "node-0", probeName+":1"))
 	c.ready(t)

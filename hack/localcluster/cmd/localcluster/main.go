@@ -95,7 +95,7 @@ func addFlags(flags *flag.FlagSet) *settings {
 	flags.StringVar(&s.state, "state", ".cache/cluster", "the cluster's directory")
 	flags.StringVar(&s.nodeRoot, "node-root", ".cache/rootfs/node", "root file system of the nodes")
 	flags.StringVar(&s.kube, "kube", ".cache/bin/localkube", "the Kubernetes binary")
-	flags.StringVar(&s.pause, "pause", ".cache/images/out/pause.tar", "archive of the pause image")
+	flags.StringVar(&s.pause, "pause", ".cache/images/pause.tar", "archive of the pause image")
 	flags.StringVar(&s.auditFile, "audit-policy", "", "up: a file that replaces the audit policy (writes, at level Metadata)")
 	flags.BoolVar(&s.fresh, "fresh", false, "up: forget all objects and start anew; images stay")
 	return s
