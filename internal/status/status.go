@@ -186,6 +186,8 @@ func configApplied(facts Facts) metav1.Condition {
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "There is no configuration yet")
 	case c.Problem != "":
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonRejected, "A pooler keeps the configuration before this one: %s", strings.TrimSuffix(c.Problem, "."))
+	case c.Pods == 0 && wanted(facts) == 0:
+		return condition(kind, metav1.ConditionTrue, poolv1.ReasonApplied, "No pooler is asked for; configuration %s waits for the next", c.Revision)
 	case c.Pods == 0:
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "No pooler runs yet")
 	case c.Applied < c.Pods:
