@@ -6,6 +6,7 @@ package pgbouncer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -128,6 +129,35 @@ func (a Admin) Resume(ctx context.Context, database string) error {
 // Shutdown ends PgBouncer when the last client has left.
 func (a Admin) Shutdown(ctx context.Context) error {
 	return a.command(ctx, "SHUTDOWN WAIT_FOR_CLIENTS")
+}
+
+// EndReplication closes clients that replicate and returns how many there were.
+// PgBouncer's hba takes logical replication for an ordinary client, and where the
+// forced role has REPLICATION it would keep its server connection for good.
+func (a Admin) EndReplication(ctx context.Context) (int, error) {
+	servers, err := a.Show(ctx, "SERVERS") // As many as the limits allow; clients can be thousands.
+	if err != nil || !slices.ContainsFunc(servers, Row.replicates) {
+		return 0, err
+	}
+	clients, err := a.Show(ctx, "CLIENTS")
+	if err != nil {
+		return 0, err
+	}
+	ended := 0
+	for _, client := range clients {
+		if !client.replicates() {
+			continue
+		}
+		if err := a.command(ctx, "KILL_CLIENT "+client["id"]); err != nil {
+			return ended, err
+		}
+		ended++
+	}
+	return ended, nil
+}
+
+func (r Row) replicates() bool {
+	return r["replication"] == "logical" || r["replication"] == "physical"
 }
 
 // Row is a row of the console, by column.

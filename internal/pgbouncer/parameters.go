@@ -169,8 +169,8 @@ func names(value string) string {
 }
 
 func line(value string) string {
-	if strings.ContainsAny(value, "\n\r\x00") || strings.TrimSpace(value) == "" {
-		return "one line of SQL"
+	if strings.TrimSpace(value) == "" || validateText("", value, 1, maxQuery) != nil {
+		return fmt.Sprintf("one line of SQL of at most %d bytes", maxQuery)
 	}
 	return ""
 }

@@ -121,7 +121,7 @@ func (r Rendering) connection(db Database, limit int32) string {
 
 // hba lets users of the auth_file in by password over TCP. The console needs no
 // line: PgBouncer lets its own uid in over the socket. "all" leaves out physical
-// replication, which would keep its server connection for good.
+// replication; Admin.EndReplication deals with logical.
 const hba = `host all all 0.0.0.0/0 scram-sha-256
 host all all ::/0 scram-sha-256
 `

@@ -84,6 +84,7 @@ func TestWhatWouldBreakTheFilesOrTheBudgetIsRefused(t *testing.T) {
 		"an unknown mode":                       func(c *pgbouncer.Config) { c.Mode = "" },
 		"unlimited clients":                     func(c *pgbouncer.Config) { c.MaxClientConnections = 0 },
 		"a connect query of two lines":          func(c *pgbouncer.Config) { c.ConnectQuery = "select 1;\nselect 2" },
+		"a connect query too long to be sent":   func(c *pgbouncer.Config) { c.ConnectQuery = "select '" + strings.Repeat("x", 500) + "'" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := pgbouncer.Render(aConfig(change), 5, pgbouncer.Paths{RunDir: "/run"})

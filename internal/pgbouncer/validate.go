@@ -21,6 +21,11 @@ const (
 	maxPassword     = 2047
 )
 
+// maxQuery is the longest query, in bytes, that PgBouncer can send by itself: it
+// makes the message in a buffer of 512. A longer connect_query is never sent, and
+// the pool never gets a server connection. Source: SEND_generic in PgBouncer's pktbuf.h.
+const maxQuery = 506
+
 var (
 	tlsModes  = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 	poolModes = []PoolMode{ModeSession, ModeTransaction, ModeStatement}
@@ -119,7 +124,7 @@ func validateGlobals(cfg Config) error {
 	if cfg.ClientIdleTimeoutSeconds < 0 {
 		errs = append(errs, fmt.Errorf("the idle timeout of clients must not be negative, it is %d s", cfg.ClientIdleTimeoutSeconds))
 	}
-	return errors.Join(append(errs, validateText("the connect query", cfg.ConnectQuery, 0, 64<<10))...)
+	return errors.Join(append(errs, validateText("the connect query", cfg.ConnectQuery, 0, maxQuery))...)
 }
 
 // validateText refuses what would end a line of PgBouncer's files, or its strings.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/poolfleet/poolfleet/internal/budget"
 	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 	"github.com/poolfleet/poolfleet/internal/testenv"
 )
 
@@ -35,8 +36,8 @@ func TestAFrozenPgBouncerIsNoAcknowledgementAndNotReady(t *testing.T) {
 	p.start()
 	p.grant(1, 5, p.config(aConfig(nil)))
 	p.runs(1, 5)
-	pgbouncer := p.commands[0].Process
-	if err := pgbouncer.Signal(syscall.SIGSTOP); err != nil {
+	frozen := p.commands[0].Process
+	if err := frozen.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	if p.ready() {
@@ -46,7 +47,7 @@ func TestAFrozenPgBouncerIsNoAcknowledgementAndNotReady(t *testing.T) {
 		t.Errorf("it gives the status %+v", s)
 	}
 	eventually(t, "it is unhealthy, so that it is restarted", func() bool { code, _ := p.get("/healthz", nil); return code == 503 })
-	if err := pgbouncer.Signal(syscall.SIGCONT); err != nil {
+	if err := frozen.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "it is ready", p.ready)
@@ -75,6 +76,13 @@ func TestReadinessDoesNotDependOnTheServerNorOnFreeClientConnections(t *testing.
 	}
 	if !p.ready() {
 		t.Error("it is not ready with all client connections taken")
+	}
+	admin := pgbouncer.Admin{SocketDir: strings.TrimPrefix(p.options.RunDir, p.options.Root), Port: p.options.ClientPort, Dial: p.options.Dial}
+	if err := admin.Pause(t.Context(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	if !p.ready() {
+		t.Error("it is not ready while its database is paused")
 	}
 	server.Stop(t)
 	time.Sleep(aWhile)
@@ -271,13 +279,26 @@ func TestReplicationIsRefused(t *testing.T) {
 	p := aPod(t).start()
 	p.grant(1, 5, p.config(aConfig(server)))
 	p.runs(1, 5)
+	as := func(kind string) func(*pgx.ConnConfig) {
+		return func(c *pgx.ConnConfig) { c.RuntimeParams["replication"] = kind }
+	}
 	for _, kind := range []string{"true", "database"} {
-		if _, err := p.client("shop", func(c *pgx.ConnConfig) { c.RuntimeParams["replication"] = kind }); err == nil {
+		if _, err := p.client("shop", as(kind)); err == nil {
 			t.Errorf("replication=%s was let in", kind)
-		} else {
-			t.Logf("replication=%s: %v", kind, err)
 		}
 	}
+	server.Exec(t, "alter role app replication")
+	if _, err := p.client("shop", as("true")); err == nil {
+		t.Error("replication=true was let in")
+	}
+	var replica *pgx.Conn
+	eventually(t, "a client is let in that asks for logical replication", func() bool {
+		conn, err := p.client("shop", as("database"))
+		replica = conn
+		return err == nil
+	})
+	eventually(t, "it is closed", func() bool { return replica.PgConn().CheckConn() != nil })
+	eventually(t, "its connection is free", func() bool { s, _ := p.status(); return s.Current == 0 && s.Clients == 0 })
 	conn, err := p.client("shop")
 	if err == nil {
 		_, err = conn.Exec(t.Context(), "select 1")

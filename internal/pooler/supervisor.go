@@ -205,14 +205,20 @@ func revision(doc *document) string {
 	return doc.revision
 }
 
-// ping asks PgBouncer for a sign of life, for /healthz.
+// ping asks PgBouncer for a sign of life, for /healthz, and ends what it should not
+// have let in.
 func (s *Supervisor) ping(ctx context.Context) {
 	if s.process == nil || time.Since(s.asked) < 2*time.Second {
 		return
 	}
 	s.asked = time.Now()
-	if _, err := s.admin.Version(ctx); err == nil {
-		s.view.answered()
+	ended, err := s.admin.EndReplication(ctx)
+	if err != nil {
+		return
+	}
+	s.view.answered()
+	if ended > 0 {
+		s.Log.Warn("replication through the pool is refused", "clients", ended)
 	}
 }
 
