@@ -39,7 +39,7 @@ func fillSeats(candidates []*seat, fit int) (seated, waiting []*seat) {
 			-compareBool(a.now() > 0, b.now() > 0),
 			compareBool(a.overdue(), b.overdue()),
 			-compareBool(a.serves(), b.serves()),
-			compareAge(a, b),
+			byTurn(a, b),
 		)
 	})
 	fit = min(fit, len(order))
@@ -57,11 +57,21 @@ func compareAge(a, b *seat) int {
 	return cmp.Or(-cmp.Compare(a.pod.Created, b.pod.Created), compareBool(a.known, b.known), compareEntries(a.Entry, b.Entry))
 }
 
+// byTurn is the order of those that are alike otherwise: the younger first, but of
+// those whose try failed the older, which served before.
+func byTurn(a, b *seat) int {
+	if a.overdue() && b.overdue() {
+		return -compareAge(a, b)
+	}
+	return compareAge(a, b)
+}
+
 // takeBack ends a try that did not succeed: the oldest that waits, which served
-// before the try, takes the place of one that is overdue.
+// before the try, takes the place of one that is overdue. A parked pod is not ready
+// either and may be overdue by now; it comes back if it is the older.
 func takeBack(seated, waiting []*seat) (leaver, comer *seat) {
 	for _, s := range seated {
-		if s.overdue() {
+		if s.overdue() && (leaver == nil || compareAge(s, leaver) < 0) {
 			leaver = s
 		}
 	}
@@ -69,7 +79,10 @@ func takeBack(seated, waiting []*seat) (leaver, comer *seat) {
 		return nil, nil
 	}
 	for _, s := range waiting {
-		if !s.overdue() && (comer == nil || compareAge(s, comer) > 0) {
+		if s.overdue() && compareAge(s, leaver) < 0 {
+			continue
+		}
+		if comer == nil || cmp.Or(-compareBool(s.overdue(), comer.overdue()), compareAge(s, comer)) > 0 {
 			comer = s
 		}
 	}

@@ -36,7 +36,8 @@ type Ack struct {
 	// Config is the revision in force.
 	Config string
 	// Cap is the sum of PgBouncer's limits. While Draining it is what the pod may
-	// still hold, and will not exceed again before a higher Gen.
+	// still hold, and will not exceed again before a higher Gen. 0 says only that
+	// PgBouncer does not run now.
 	Cap int32
 	// Current is its server connections, logins included.
 	Current int32

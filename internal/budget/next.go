@@ -24,7 +24,7 @@ func Next(ledger Ledger, facts Facts) (Ledger, Account) {
 	p.aim()
 	p.shrink()
 	p.raise()
-	p.reconfigure()
+	p.renew()
 	return p.ledger(), p.account()
 }
 
@@ -124,6 +124,8 @@ func (s *seat) release() {
 		return
 	}
 	switch ack := s.pod.Ack; {
+	case ack.Draining && ack.Cap == 0:
+		// PgBouncer has ended, and in a container that starts again so does PgBouncer.
 	case ack.Draining:
 		s.Held = min(s.Held, max(ack.Cap, ack.Current))
 	case ack.Cap <= s.Granted && ack.Current <= s.Granted:
@@ -207,14 +209,23 @@ func (p *pass) free() *room {
 	return free
 }
 
-// reconfigure grants the same share again where only the configuration changed.
-func (p *pass) reconfigure() {
+// renew grants the same share again where the configuration changed, or where the
+// pod has less than its grant and takes no more before a higher number.
+func (p *pass) renew() {
 	for _, s := range p.seats {
 		config := p.claim(s).Config
-		if s.now() > 0 && config != "" && config != s.Config && p.steerable(s) {
+		stale := config != "" && config != s.Config
+		if s.now() > 0 && p.steerable(s) && (stale || s.short()) {
 			p.grant(s, s.now())
 		}
 	}
+}
+
+// short is whether the container came back from a drain that gave some of this
+// grant back (a failed liveness probe drains, too).
+func (s *seat) short() bool {
+	ack := s.pod.Ack
+	return !s.changed && ack != nil && ack.Gen == s.Gen && !ack.Draining && ack.Cap > 0 && ack.Cap < s.Granted
 }
 
 // ledger numbers what changed. One number for a pass is enough: a pod compares it
