@@ -218,9 +218,6 @@ func publication(p *pass, credential publish.Credential) publish.Inputs {
 	return publish.Inputs{
 		Host: manifests.ServiceHost(p.pool.Name, p.pool.Namespace), Port: contract.ClientPort,
 		Database: databasesOf(p)[0].Name, Credential: credential,
-		Direct: publish.Server{
-			Host: p.source.Host, Port: p.source.Port, User: p.source.User, Password: p.source.Password,
-			Database: p.source.Database, SSLMode: p.source.TLSMode,
-		},
+		Direct: p.source.URL(), DirectWithoutPassword: p.source.RedactedURL(),
 	}
 }

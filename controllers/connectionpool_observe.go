@@ -155,6 +155,9 @@ func (r *ConnectionPoolReconciler) look(ctx context.Context, p *pass) error {
 	}
 	if r.due(ctx, p, digest) {
 		r.probe(ctx, p, digest)
+		if err := ctx.Err(); err != nil {
+			return fmt.Errorf("looking at the server: %w", err) // A manager that stops has learnt nothing.
+		}
 		r.Records.SetPool(client.ObjectKeyFromObject(p.pool), p.record)
 		r.Signals.Upstream(ctx, p.record.Upstream)
 	}

@@ -195,7 +195,8 @@ type UpstreamSecretReference struct {
 
 	// key in the Secret that holds the URL. Without it the URL is looked for under
 	// DATABASE_URL, uri, url and DIRECT_URL, and then put together from host, port,
-	// user or username, password, and dbname or database.
+	// user or username, password, and dbname or database. A URL that names a pooler
+	// gives way to DIRECT_URL.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253

@@ -49,8 +49,11 @@ type Inputs struct {
 	Database string
 	// Credential is what the poolers accept.
 	Credential Credential
-	// Direct is the server itself, as the upstream Secret names it.
-	Direct Server
+	// Direct is the URL of the server itself, as the upstream Secret spells it: its
+	// parameters may matter to a migration tool.
+	Direct string
+	// DirectWithoutPassword is the same, fit for a status.
+	DirectWithoutPassword string
 }
 
 // Server is a PostgreSQL server and a way to log in to it.
@@ -89,17 +92,17 @@ func Build(in Inputs) Published {
 		SSLMode: pooledSSLMode,
 	}
 	return Published{
-		URLs: URLs{Pooled: pooled.withoutPassword().url(), Direct: in.Direct.withoutPassword().url()},
+		URLs: URLs{Pooled: pooled.withoutPassword().url(), Direct: in.DirectWithoutPassword},
 		Data: bytesOf(secretData(pooled, in.Direct)),
 	}
 }
 
-func secretData(pooled, direct Server) map[string]string {
+func secretData(pooled Server, direct string) map[string]string {
 	return map[string]string{
 		KeyDatabaseURL: pooled.url(),
 		KeyURI:         pooled.url(),
-		KeyDirectURL:   direct.url(),
-		KeyDirectURI:   direct.url(),
+		KeyDirectURL:   direct,
+		KeyDirectURI:   direct,
 		KeyJDBCURI:     pooled.jdbcURL(),
 		KeyType:        bindingType,
 		KeyProvider:    bindingProvider,
