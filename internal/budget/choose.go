@@ -66,6 +66,12 @@ func byTurn(a, b *seat) int {
 	return compareAge(a, b)
 }
 
+// compareService orders who has served longest first: the oldest, and of the same
+// second the one whose grant is the oldest.
+func compareService(a, b *seat) int {
+	return cmp.Or(cmp.Compare(a.pod.Created, b.pod.Created), cmp.Compare(a.Gen, b.Gen), compareEntries(a.Entry, b.Entry))
+}
+
 // takeBack ends a try that did not succeed: the oldest that waits, which served
 // before the try, takes the place of one that is overdue. A parked pod is not ready
 // either and may be overdue by now; it comes back if it is the older.
@@ -98,7 +104,7 @@ func makeWay(seated, waiting []*seat) (leaver, comer *seat) {
 		if s.serves() {
 			serving++
 		}
-		if leaver == nil || compareAge(s, leaver) > 0 {
+		if leaver == nil || compareService(s, leaver) < 0 {
 			leaver = s
 		}
 	}

@@ -128,7 +128,7 @@ func distribute(budget int32, demands []demand) map[PoolKey]int32 {
 		}
 	}
 	for _, d := range demands {
-		take(d, min(d.base, room.left(d.Claim)))
+		take(d, d.base) // It is held, whatever the bounds say; fill gives only what is left.
 	}
 	fill(served, totals, room, take)
 	return live(demands, served, totals)
