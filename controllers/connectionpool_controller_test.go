@@ -260,3 +260,29 @@ func quietFor(t *testing.T) {
 		}
 	}
 }
+
+func TestAServerThatSleepsWhenIdleIsNotKeptAwake(t *testing.T) {
+	host := server(t, 100)
+	pool := serve(t, namespace(t), "sleepy", host, func(p *poolv1.ConnectionPool) { p.Spec.Upstream.Probe = poolv1.ProbeWhenInUse })
+	pod := podOf(t, pool, "sleepy-a")
+	grantOf(t, pod, 92)
+	says(t, pool, poolv1.ConditionConfigApplied, metav1.ConditionTrue, poolv1.ReasonApplied)
+	pods.setIdle(pod, true)
+	quietFor(t)
+	before := servers.looksAt(host)
+	pass := func() {
+		hands.ahead.Add(int64(time.Hour))
+		signals.Pool(t.Context(), client.ObjectKeyFromObject(pool))
+		time.Sleep(100 * time.Millisecond)
+		quietFor(t)
+	}
+	pass()
+	if after := servers.looksAt(host); after != before {
+		t.Errorf("an idle server was looked at %d times", after-before)
+	}
+	pods.setIdle(pod, false)
+	pass()
+	if after := servers.looksAt(host); after == before {
+		t.Error("a server in use was not looked at")
+	}
+}

@@ -41,11 +41,21 @@ import (
 // The API server is real; the database server and the pods are played by the test.
 var (
 	api     client.Client
-	servers = &playedServers{answers: map[string]answer{}}
-	pods    = &playedPods{keys: map[string]types.NamespacedName{}, stubborn: map[string]bool{}}
+	servers = &playedServers{answers: map[string]answer{}, looks: map[string]int{}}
+	pods    = &playedPods{keys: map[string]types.NamespacedName{}, stubborn: map[string]bool{}, idle: map[string]bool{}}
 	signals = controllers.NewSignals()
 	writes  writeLog
+	hands   shiftedClock
 )
+
+// shiftedClock is the real one, put forward.
+type shiftedClock struct {
+	clock.RealClock
+	ahead atomic.Int64
+}
+
+func (c *shiftedClock) Now() time.Time                  { return c.RealClock.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *shiftedClock) Since(t time.Time) time.Duration { return c.Now().Sub(t) }
 
 func TestMain(m *testing.M) { os.Exit(runSuite(m)) }
 
@@ -106,7 +116,7 @@ func startManager(ctx context.Context, config *rest.Config, done chan<- error) e
 	records, settings := controllers.NewRecords(), controllers.Settings{PoolerImage: "pooler:test", OperatorNamespace: "poolfleet-system"}
 	err = (&controllers.ConnectionPoolReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Applier: kube.NewApplier(mgr.GetClient(), mgr.GetAPIReader()),
-		Observer: servers, Asker: pods, Records: records, Signals: signals, Clock: clock.RealClock{},
+		Observer: servers, Asker: pods, Records: records, Signals: signals, Clock: &hands,
 		Recorder: mgr.GetEventRecorder("poolfleet"), Settings: settings,
 	}).SetupWithManager(mgr)
 	if err != nil {
@@ -114,7 +124,7 @@ func startManager(ctx context.Context, config *rest.Config, done chan<- error) e
 	}
 	err = (&controllers.BudgetReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Asker: pods, Records: records, Signals: signals,
-		Clock: clock.RealClock{}, Settings: settings,
+		Clock: &hands, Settings: settings,
 	}).SetupWithManager(mgr)
 	go func() { done <- mgr.Start(ctx) }()
 	return err
@@ -186,11 +196,20 @@ type answer struct {
 type playedServers struct {
 	mu      sync.Mutex
 	answers map[string]answer
+	looks   map[string]int
+}
+
+// looksAt is how often a server was looked at.
+func (s *playedServers) looksAt(host string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.looks[host+":5432"]
 }
 
 func (s *playedServers) Observe(_ context.Context, source postgres.Source) (postgres.Observation, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.looks[source.Endpoint()]++
 	a, ok := s.answers[source.Endpoint()]
 	if !ok {
 		return postgres.Observation{}, &postgres.Error{Reason: postgres.Unreachable, Message: "nothing answers"}
@@ -210,25 +229,36 @@ type playedPods struct {
 	mu       sync.Mutex
 	keys     map[string]types.NamespacedName
 	stubborn map[string]bool
+	idle     map[string]bool
 }
 
 func (p *playedPods) Ask(ctx context.Context, ip string, _ []byte) (contract.Status, error) {
 	p.mu.Lock()
 	key, known := p.keys[ip]
-	stubborn := p.stubborn[ip]
+	stubborn, idle := p.stubborn[ip], p.idle[ip]
 	p.mu.Unlock()
 	var pod corev1.Pod
 	if !known || stubborn || api.Get(ctx, key, &pod) != nil {
 		return contract.Status{}, errors.New("no answer")
 	}
 	grant, err := contract.DecodeGrant(pod.Annotations[poolv1.GrantAnnotation])
-	return contract.Status{UID: string(pod.UID), Gen: grant.Gen, Config: grant.Config, Cap: grant.Share, Current: grant.Share}, err
+	current := grant.Share
+	if idle {
+		current = 0
+	}
+	return contract.Status{UID: string(pod.UID), Gen: grant.Gen, Config: grant.Config, Cap: grant.Share, Current: current}, err
 }
 
 func (p *playedPods) run(pod *corev1.Pod) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.keys[pod.Status.PodIP] = client.ObjectKeyFromObject(pod)
+}
+
+func (p *playedPods) setIdle(pod *corev1.Pod, idle bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle[pod.Status.PodIP] = idle
 }
 
 func (p *playedPods) setStubborn(pod *corev1.Pod, stubborn bool) {

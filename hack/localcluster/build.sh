@@ -9,7 +9,7 @@ set -eu
 cd "$(dirname "$0")"
 cache=$(cd ../.. && pwd)/.cache
 bin=$cache/bin
-export CGO_ENABLED=0 GOFLAGS=-trimpath
+export CGO_ENABLED=0 GOFLAGS="-trimpath -buildvcs=false" # As everywhere, so that builds share a cache.
 mkdir -p "$bin"
 
 go build -ldflags '-s -w' -o "$bin/localcluster" ./cmd/localcluster
