@@ -213,7 +213,7 @@ func (a Admin) run(ctx context.Context, command string) ([]*pgconn.Result, error
 	if err != nil {
 		return nil, fmt.Errorf("connecting to PgBouncer's console: %w", err)
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	results, err := conn.Exec(ctx, command).ReadAll()
 	if err != nil {
 		return nil, fmt.Errorf("running %s in PgBouncer's console: %w", command, err)

@@ -34,7 +34,7 @@ func (e *ShareError) Error() string {
 // first ones, in the order given. It returns a *ShareError where a database would
 // be left with nothing.
 func Split(databases []Database, share int32) (Limits, error) {
-	n := int32(len(databases))
+	n := int32(len(databases)) //nolint:gosec // A pool has at most 32.
 	if n == 0 || share < n {
 		return nil, &ShareError{Share: share, Databases: len(databases)}
 	}

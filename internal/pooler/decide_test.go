@@ -29,8 +29,8 @@ func aGrant(gen int64, share int32, config string) contract.Grant {
 }
 
 func TestDecide(t *testing.T) {
-	old, new := aDocument("old", "a"), aDocument("new", "a", "b")
-	ran := memory{UID: "me", Seen: 5, Applied: aGrant(5, 4, "old"), doc: old}
+	older, newer := aDocument("old", "a"), aDocument("new", "a", "b")
+	ran := memory{UID: "me", Seen: 5, Applied: aGrant(5, 4, "old"), doc: older}
 	drained := ran
 	drained.Released = release{Gen: 5, Share: 2}
 	for name, c := range map[string]struct {
@@ -43,21 +43,21 @@ func TestDecide(t *testing.T) {
 		problem bool
 	}{
 		"nothing at all":                                 {},
-		"a configuration alone":                          {in: inbox{uid: "me", doc: new}},
-		"a first grant":                                  {in: inbox{uid: "me", grant: aGrant(1, 5, "new"), doc: new}, gen: 1, config: "new", limits: pgbouncer.Limits{"a": 3, "b": 2}},
-		"a first grant before its configuration":         {in: inbox{uid: "me", grant: aGrant(1, 5, "new"), doc: old}, gen: 1, problem: true},
-		"a grant while the pod's uid is unknown":         {in: inbox{grant: aGrant(1, 5, "new"), doc: new}, problem: true},
-		"another pod's grant":                            {in: inbox{uid: "copy", grant: aGrant(9, 5, "new"), doc: new}, problem: true},
-		"a newer grant":                                  {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 2, "new"), doc: new}, gen: 6, config: "new", limits: pgbouncer.Limits{"a": 1, "b": 1}},
-		"a newer grant before its configuration":         {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 2, "new"), doc: old}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}, problem: true},
-		"a newer grant for what ran":                     {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 2, "old"), doc: new}, gen: 6, config: "old", limits: pgbouncer.Limits{"a": 2}},
-		"an older grant":                                 {mem: ran, in: inbox{uid: "me", grant: aGrant(4, 9, "old"), doc: old}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}, problem: true},
-		"no grant any more":                              {mem: ran, in: inbox{uid: "me", doc: new}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}},
+		"a configuration alone":                          {in: inbox{uid: "me", doc: newer}},
+		"a first grant":                                  {in: inbox{uid: "me", grant: aGrant(1, 5, "new"), doc: newer}, gen: 1, config: "new", limits: pgbouncer.Limits{"a": 3, "b": 2}},
+		"a first grant before its configuration":         {in: inbox{uid: "me", grant: aGrant(1, 5, "new"), doc: older}, gen: 1, problem: true},
+		"a grant while the pod's uid is unknown":         {in: inbox{grant: aGrant(1, 5, "new"), doc: newer}, problem: true},
+		"another pod's grant":                            {in: inbox{uid: "copy", grant: aGrant(9, 5, "new"), doc: newer}, problem: true},
+		"a newer grant":                                  {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 2, "new"), doc: newer}, gen: 6, config: "new", limits: pgbouncer.Limits{"a": 1, "b": 1}},
+		"a newer grant before its configuration":         {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 2, "new"), doc: older}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}, problem: true},
+		"a newer grant for what ran":                     {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 2, "old"), doc: newer}, gen: 6, config: "old", limits: pgbouncer.Limits{"a": 2}},
+		"an older grant":                                 {mem: ran, in: inbox{uid: "me", grant: aGrant(4, 9, "old"), doc: older}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}, problem: true},
+		"no grant any more":                              {mem: ran, in: inbox{uid: "me", doc: newer}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}},
 		"a share of nothing, whatever the configuration": {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 0, "elsewhere")}, gen: 6},
-		"a share too small":                              {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 1, "new"), doc: new}, gen: 6, config: "new", problem: true},
-		"a refused configuration":                        {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 2, "new"), doc: new}, refused: map[string]string{"new": "bad"}, gen: 6, config: "old", limits: pgbouncer.Limits{"a": 2}, problem: true},
-		"what a drain gave back":                         {mem: drained, in: inbox{uid: "me", grant: aGrant(5, 4, "old"), doc: old}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 2}},
-		"a newer grant after a drain":                    {mem: drained, in: inbox{uid: "me", grant: aGrant(6, 4, "old"), doc: old}, gen: 6, config: "old", limits: pgbouncer.Limits{"a": 4}},
+		"a share too small":                              {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 1, "new"), doc: newer}, gen: 6, config: "new", problem: true},
+		"a refused configuration":                        {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 2, "new"), doc: newer}, refused: map[string]string{"new": "bad"}, gen: 6, config: "old", limits: pgbouncer.Limits{"a": 2}, problem: true},
+		"what a drain gave back":                         {mem: drained, in: inbox{uid: "me", grant: aGrant(5, 4, "old"), doc: older}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 2}},
+		"a newer grant after a drain":                    {mem: drained, in: inbox{uid: "me", grant: aGrant(6, 4, "old"), doc: older}, gen: 6, config: "old", limits: pgbouncer.Limits{"a": 4}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := decide(c.mem, c.in, c.refused)

@@ -86,8 +86,8 @@ func aPod(t *testing.T) *pod {
 // publish swaps a directory's files as the kubelet does.
 func publish(t *testing.T, dir string, files map[string]string) {
 	t.Helper()
-	version, err := os.MkdirTemp(dir, "..version")
-	if err != nil {
+	version := filepath.Join(dir, fmt.Sprintf("..%d", time.Now().UnixNano()))
+	if err := os.Mkdir(version, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for name, content := range files {
@@ -137,7 +137,8 @@ func (p *pod) kill() {
 	for p.cancel != nil {
 		p.killPgBouncer()
 		select {
-		case <-p.ended:
+		case err := <-p.ended:
+			p.t.Logf("the pooler was ended: %v", err)
 			p.cancel = nil
 		case <-time.After(20 * time.Millisecond):
 		}

@@ -48,6 +48,7 @@ func (v *view) answered() { v.change(func(s *state) { s.lastAnswer = time.Now() 
 func (v *view) started() {
 	v.change(func(s *state) { s.running, s.lastAnswer = true, time.Now() })
 }
+
 func (v *view) drain() {
 	v.change(func(s *state) { s.status.Draining, s.serving = true, false })
 }

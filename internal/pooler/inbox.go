@@ -100,7 +100,8 @@ func watch(ctx context.Context, log *slog.Logger, poll time.Duration, dirs ...st
 			case <-ctx.Done():
 				return
 			case <-watcher.Events:
-			case <-watcher.Errors:
+			case err := <-watcher.Errors:
+				log.Warn("a change of files may be seen late", "error", err)
 			case <-ticker.C:
 			}
 			select {

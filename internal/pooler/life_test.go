@@ -184,13 +184,14 @@ func TestADrainLosesNoQueryThatWasRun(t *testing.T) {
 func queryUntilClosed(conn *pgx.Conn, query string) (done int, err error) {
 	for ; ; done++ {
 		time.Sleep(50 * time.Millisecond)
-		if conn.PgConn().CheckConn() != nil {
-			return done, nil
+		if conn.Ping(context.Background()) != nil {
+			break
 		}
 		if _, err := conn.Exec(context.Background(), query); err != nil {
 			return done, err
 		}
 	}
+	return done, nil
 }
 
 func TestADrainIsBounded(t *testing.T) {
@@ -297,7 +298,7 @@ func TestReplicationIsRefused(t *testing.T) {
 		replica = conn
 		return err == nil
 	})
-	eventually(t, "it is closed", func() bool { return replica.PgConn().CheckConn() != nil })
+	eventually(t, "it is closed", func() bool { return replica.Ping(t.Context()) != nil })
 	eventually(t, "its connection is free", func() bool { s, _ := p.status(); return s.Current == 0 && s.Clients == 0 })
 	conn, err := p.client("shop")
 	if err == nil {

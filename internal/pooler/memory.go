@@ -88,7 +88,7 @@ func writeFile(path string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
-	defer os.Remove(file.Name())
+	defer func() { _ = os.Remove(file.Name()) }() // Gone, where all went well.
 	_, err = file.Write(data)
 	if err = errors.Join(err, ownAs(file, filepath.Dir(path)), file.Close()); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)

@@ -167,7 +167,7 @@ func (s *Supervisor) notice() {
 	}
 	if s.leaving == nil {
 		s.Log.Warn("PgBouncer has ended by itself", "reason", fmt.Sprint(s.process.err))
-		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%v) and is started again", s.process.err))
+		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%w) and is started again", s.process.err))
 	}
 	s.process, s.leaving, s.running, s.shrink = nil, nil, applied{}, shrink{}
 }
