@@ -182,14 +182,12 @@ func TestADrainLosesNoQueryThatWasRun(t *testing.T) {
 // queryUntilClosed asks now and then, checking before each query that the
 // connection is open, as a pool does.
 func queryUntilClosed(conn *pgx.Conn, query string) (done int, err error) {
-	for ; ; done++ {
-		time.Sleep(50 * time.Millisecond)
-		if conn.Ping(context.Background()) != nil {
-			break
-		}
+	open := func() bool { return conn.Ping(context.Background()) == nil }
+	for ; open(); done++ {
 		if _, err := conn.Exec(context.Background(), query); err != nil {
 			return done, err
 		}
+		time.Sleep(50 * time.Millisecond)
 	}
 	return done, nil
 }
