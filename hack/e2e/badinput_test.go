@@ -17,6 +17,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/hack/e2e/internal/install"
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
 
 // complaint is what a pool says of what is wrong with it.
@@ -126,6 +127,11 @@ func observed(reason, message string) complaint {
 	return complaint{poolv1.ConditionUpstreamObserved, reason, message}
 }
 
+func taker(object string) complaint {
+	return complaint{poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict,
+		object + " is there already and is not this pool's: rename or delete it, or give the pool another name"}
+}
+
 func secretData(url string) map[string]string { return map[string]string{"DATABASE_URL": url} }
 
 // correct changes a case's Secret to what is right.
@@ -149,25 +155,25 @@ func (s *story) badSecrets(t *testing.T) []badInput {
 		{
 			name:   "key-missing",
 			secret: map[string]string{"note": "nothing here"},
-			says:   observed(poolv1.ReasonKeyMissing, ""),
+			says:   observed(poolv1.ReasonKeyMissing, "The Secret holds no URL and no host: put a URL under DATABASE_URL, or host, user, password and dbname, or name the URL's key in spec.upstream.secretRef.key"),
 			heal:   s.correct("key-missing", url),
 		},
 		{
 			name:   "url-malformed",
 			secret: secretData("mysql://shop:" + s.secretWord() + "@db.example.com:3306/shop"),
-			says:   observed(poolv1.ReasonInvalidURL, ""),
+			says:   observed(poolv1.ReasonInvalidURL, "The URL is not one of PostgreSQL: it must start with postgresql:// or postgres://"),
 			heal:   s.correct("url-malformed", url),
 		},
 		{
 			name:   "tls-refused",
 			secret: secretData(strings.Replace(url, "sslmode=disable", "sslmode=require", 1)),
-			says:   observed(poolv1.ReasonTLSFailed, ""),
+			says:   observed(poolv1.ReasonTLSFailed, "PostgreSQL at postgres.NAMESPACE.svc:5432 does not speak TLS, and sslmode require asks for it: turn ssl on there, or add sslmode=disable to the URL if nobody can listen on the way"),
 			heal:   s.correct("tls-refused", url),
 		},
 		{
 			name:   "already-pooled",
 			secret: secretData(string(s.published(t, s.pool).Data["DATABASE_URL"])),
-			says:   observed(poolv1.ReasonAlreadyPooled, ""),
+			says:   observed(poolv1.ReasonAlreadyPooled, "Another pooler answers at this address: name the server itself in the Secret, or set spec.upstream.maxConnections to what this pool may take"),
 			heal:   s.correct("already-pooled", url),
 		},
 	}
@@ -181,20 +187,20 @@ func (s *story) badServers(t *testing.T) []badInput {
 	}
 	wrongPassword := s.server.role(t, "forgetful", "")
 	s.server.run(t, "alter role forgetful password '"+s.secretWord()+"'")
-	missing := strings.Replace(url, "/servers", "/nowhere", 1)
+	missing := strings.Replace(url, "/servers?", "/nowhere?", 1)
 	narrow := s.server.role(t, "narrow", "connection limit 2")
 	return []badInput{
 		{
 			name:   "host-unknown",
 			secret: elsewhere("nowhere"),
-			says:   observed(poolv1.ReasonHostUnknown, ""),
+			says:   observed(poolv1.ReasonHostUnknown, "The name nowhere.NAMESPACE.svc leads nowhere: correct the host in the Secret (a Service in another namespace is <service>.<namespace>.svc)"),
 			heal:   func(t *testing.T) { s.create(t, s.service("nowhere", "postgres")) },
 		},
 		{
 			name:    "port-closed",
 			secret:  elsewhere("closed"),
 			prepare: func(t *testing.T) { s.create(t, s.service("closed", "nobody")) },
-			says:    observed(poolv1.ReasonUnreachable, ""),
+			says:    observed(poolv1.ReasonUnreachable, "No PostgreSQL answers at closed.NAMESPACE.svc:5432: check host and port in the Secret, that the server runs, and that firewalls and allow-lists let the operator in"),
 			heal: func(t *testing.T) {
 				service := s.service("closed", "")
 				s.change(t, service, func() { service.Spec.Selector = map[string]string{"app": "postgres"} })
@@ -203,7 +209,7 @@ func (s *story) badServers(t *testing.T) []badInput {
 		{
 			name:   "password-wrong",
 			secret: secretData(wrongPassword),
-			says:   observed(poolv1.ReasonAuthenticationFailed, ""),
+			says:   observed(poolv1.ReasonAuthenticationFailed, "The server refused the user or the password: correct them in the Secret"),
 			heal: func(t *testing.T) {
 				s.server.run(t, "alter role forgetful password '"+passwordOf(t, wrongPassword)+"'")
 			},
@@ -211,14 +217,14 @@ func (s *story) badServers(t *testing.T) []badInput {
 		{
 			name:   "database-missing",
 			secret: secretData(missing),
-			says:   observed(poolv1.ReasonDatabaseMissing, ""),
+			says:   observed(poolv1.ReasonDatabaseMissing, "The server has no database nowhere: create it, or correct its name in the Secret"),
 			heal:   func(t *testing.T) { s.server.run(t, "create database nowhere owner servers") },
 		},
 		{
 			name:    "more-pods-than-connections",
 			secret:  secretData(narrow),
 			edit:    withReplicas(3),
-			says:    complaint{poolv1.ConditionBudgetGranted, poolv1.ReasonInsufficientBudget, ""},
+			says:    complaint{poolv1.ConditionBudgetGranted, poolv1.ReasonInsufficientBudget, "The pool's 2 connections are enough for 2 of 3 poolers at 1 each: lower spec.replicas, or raise the server's max_connections"},
 			heal:    func(t *testing.T) { s.server.run(t, "alter role narrow connection limit -1") },
 			serving: true,
 		},
@@ -242,12 +248,14 @@ func (s *story) badSpecs(t *testing.T) []badInput {
 	url := s.server.role(t, "specs", "")
 	var cases []badInput
 	for _, c := range []struct{ name, parameter, message string }{
-		{"parameter-unknown", "work_mem", ""},
-		{"parameter-breaks-budget", "default_pool_size", ""},
+		{"parameter-unknown", "work_mem", "parameter work_mem is not one of those that you can set: " + strings.Join(pgbouncer.AllowedParameters(), ", ")},
+		{"parameter-breaks-budget", "default_pool_size", "parameter default_pool_size is set by the operator: use spec.serverConnections"},
 	} {
 		cases = append(cases, badInput{
 			name: c.name, secret: secretData(url),
-			edit: func(spec *poolv1.ConnectionPoolSpec) { spec.Parameters = []poolv1.Parameter{{Name: c.parameter, Value: "100"}} },
+			edit: func(spec *poolv1.ConnectionPoolSpec) {
+				spec.Parameters = []poolv1.Parameter{{Name: c.parameter, Value: "100"}}
+			},
 			says: complaint{poolv1.ConditionConfigApplied, poolv1.ReasonRejected, c.message},
 			heal: func(t *testing.T) {
 				pool := aPool(s.namespace, c.name)
@@ -261,13 +269,13 @@ func (s *story) badSpecs(t *testing.T) []badInput {
 		badInput{
 			name: "service-taken", secret: secretData(url),
 			prepare: func(t *testing.T) { s.create(t, taken) },
-			says:    complaint{poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict, ""},
+			says:    taker("Service service-taken-pool"),
 			heal:    func(t *testing.T) { s.untouched(t, taken); s.delete(t, taken) },
 		},
 		badInput{
 			name: "secret-taken", secret: secretData(url),
 			prepare: func(t *testing.T) { s.create(t, secret) },
-			says:    complaint{poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict, ""},
+			says:    taker("Secret secret-taken-pool"),
 			heal:    func(t *testing.T) { s.untouched(t, secret); s.delete(t, secret) },
 		},
 	)
@@ -281,7 +289,7 @@ func (s *story) standby(t *testing.T) {
 	s.complainsAndHeals(t, badInput{
 		name:   name,
 		secret: secretData(strings.Replace(admin, "sslmode=disable", "sslmode=verify-full", 1)),
-		says:   observed(poolv1.ReasonTLSFailed, ""),
+		says:   observed(poolv1.ReasonTLSFailed, "The server's certificate is signed by an authority that is not trusted: use one that is, or sslmode=require, which encrypts without checking who answers"),
 		heal: func(t *testing.T) {
 			s.correct(name, strings.Replace(admin, "sslmode=disable", "sslmode=require", 1))(t)
 			pool := aPool(s.namespace, name)

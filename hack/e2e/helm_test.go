@@ -40,6 +40,7 @@ func TestInstalledByHelm(t *testing.T) {
 	t.Run("the budget holds under 200 clients and leaves others in", s.budgetHolds)
 	t.Run("poolers are added and removed within the budget", s.scales)
 	t.Run("a NetworkPolicy comes and goes with the spec", s.networkPolicy)
+	t.Run("the published Secret takes another name", s.renamesSecret)
 	t.Run("a settled pool is not written to", s.settles)
 	t.Run("bad input is named and heals once its cause is gone", s.badInput)
 	t.Run("the API server refuses what no pool can be", s.refused)

@@ -32,7 +32,7 @@ func TestInstalledByKustomize(t *testing.T) {
 	t.Run("the policy holds for its operator, too", s.grantsAreTheOperators)
 	t.Run("a chart takes over what the kustomization installed", func(t *testing.T) {
 		chart := w.chart
-		chart.Flags = []string{"--take-ownership"}
+		chart.Flags = []string{"--take-ownership", "--force-conflicts"}
 		if _, err := chart.Install(t.Context()); err != nil {
 			t.Fatal(err)
 		}

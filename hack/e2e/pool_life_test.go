@@ -6,7 +6,6 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -43,9 +42,17 @@ func (s *story) becomesReady(t *testing.T) {
 	s.awaitReady(t, s.pool)
 	t.Logf("from apply to Ready: %.1f s", time.Since(applied).Seconds())
 	s.audit.quietFor(t, 3*time.Second)
-	writes := s.audit.writesSince(t, applied)
+	writes := s.concerning(s.audit.writesSince(t, applied))
 	t.Logf("%d writes of the manager from apply until quiet:%s", len(writes), listed(writes))
 	s.onceEach(t, writes)
+}
+
+// concerning are the requests about the story's pool and its server: other pools of
+// the cluster have their own.
+func (s *story) concerning(requests []request) []request {
+	return slices.DeleteFunc(requests, func(r request) bool {
+		return r.ObjectRef.Namespace != s.namespace && r.ObjectRef.Name != s.pool.Status.Upstream.Name
+	})
 }
 
 // onceEach checks that every object was written once. A status is written when
@@ -168,6 +175,21 @@ func (s *story) networkPolicy(t *testing.T) {
 	s.awaitReady(t, s.pool)
 }
 
+// renamesSecret has a new Secret published and the old one removed.
+func (s *story) renamesSecret(t *testing.T) {
+	before := s.published(t, s.pool)
+	s.change(t, s.pool, func() { s.pool.Spec.Secret.Name = "shop-url" })
+	eventually(t, "the Secret has its new name alone", func() error {
+		s.get(t, s.pool)
+		if s.pool.Status.Binding.Name != "shop-url" {
+			return fmt.Errorf("status.binding names %s", s.pool.Status.Binding.Name)
+		}
+		return absent(t, s.world, before)
+	})
+	s.change(t, s.pool, func() { s.pool.Spec.Secret = poolv1.PublishedSecret{} })
+	s.awaitReady(t, s.pool)
+}
+
 // settles watches for a minute, in which the server is looked at several times.
 func (s *story) settles(t *testing.T) {
 	s.audit.quietFor(t, 10*time.Second)
@@ -198,16 +220,8 @@ func (s *story) deletes(t *testing.T) {
 		}
 		return nil
 	})
-	eventually(t, "its share is free", func() error {
-		err := s.client.Get(t.Context(), client.ObjectKeyFromObject(upstream), upstream)
-		if apierrors.IsNotFound(err) {
-			return nil
-		}
-		mine := func(e poolv1.LedgerEntry) bool { return e.Namespace == s.namespace && e.Pool == "shop" }
-		if err == nil && slices.ContainsFunc(upstream.Status.Ledger, mine) {
-			return errors.New("the ledger has entries of it")
-		}
-		return err
+	eventually(t, "its server's Upstream is gone", func() error {
+		return absent(t, s.world, upstream) // It was the last pool of its server.
 	})
 	s.get(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "shop-db"}})
 }

@@ -28,11 +28,11 @@ func (s *story) refused(t *testing.T) {
 		},
 		"a database of the name of PgBouncer's console": {
 			`{upstream: {secretRef: {name: a}}, databases: [{name: pgbouncer}]}`,
-			"spec.databases[0].name: Invalid value: name can not be pgbouncer: PgBouncer keeps that name for its console; choose another and set database to the real one",
+			`spec.databases[0].name: Invalid value: "pgbouncer": name can not be pgbouncer: PgBouncer keeps that name for its console; choose another and set database to the real one`,
 		},
 		"a database that can not be written down": {
 			`{upstream: {secretRef: {name: a}}, databases: [{name: "*"}]}`,
-			"spec.databases[0].name: Invalid value: name must start with a letter, a digit or _, and hold only these and . and -",
+			`spec.databases[0].name: Invalid value: "*": name must start with a letter, a digit or _, and hold only these and . and -`,
 		},
 		"an unknown mode": {
 			`{upstream: {secretRef: {name: a}}, mode: transaction}`,
@@ -69,9 +69,11 @@ func (s *story) samples(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("there are no samples: %v", err)
 	}
+	args := []string{"apply", "--dry-run=server", "--namespace", s.namespace}
 	for _, file := range files {
 		if filepath.Base(file) != "kustomization.yaml" {
-			s.kubectl(t, "apply", "--dry-run=server", "--namespace", s.namespace, "-f", file)
+			args = append(args, "-f", file)
 		}
 	}
+	s.kubectl(t, args...)
 }
