@@ -123,13 +123,12 @@ func (g *group) aim(share int32) {
 // cut leaves the candidates what they have, unless share is less: nothing can be
 // raised, so nothing is taken from one for another.
 func (g *group) cut(share int32) {
-	if g.now > share {
+	keeps := g.now <= share
+	if !keeps {
 		g.aim(share)
 	}
 	for _, s := range g.candidates {
-		if g.now > share {
-			s.target = min(s.target, s.now())
-		} else {
+		if keeps || s.target > s.now() {
 			s.target = s.now()
 		}
 	}
@@ -147,7 +146,7 @@ func split(seated []*seat, live int32) {
 		return cmp.Or(-compareBool(a.now() > live/n, b.now() > live/n), compareEntries(a.Entry, b.Entry))
 	})
 	for i, s := range order {
-		s.target = part(live, n, int32(i)) //nolint:gosec // As above.
+		s.target = part(live, n, int32(i))
 	}
 }
 

@@ -76,23 +76,18 @@ func compareService(a, b *seat) int {
 // before the try, takes the place of one that is overdue. A parked pod is not ready
 // either and may be overdue by now; it comes back if it is the older.
 func takeBack(seated, waiting []*seat) (leaver, comer *seat) {
-	for _, s := range seated {
-		if s.overdue() && (leaver == nil || compareAge(s, leaver) < 0) {
-			leaver = s
-		}
-	}
-	if leaver == nil {
+	failed := slices.DeleteFunc(slices.Clone(seated), func(s *seat) bool { return !s.overdue() })
+	if len(failed) == 0 {
 		return nil, nil
 	}
-	for _, s := range waiting {
-		if s.overdue() && compareAge(s, leaver) < 0 {
-			continue
-		}
-		if comer == nil || cmp.Or(-compareBool(s.overdue(), comer.overdue()), compareAge(s, comer)) > 0 {
-			comer = s
-		}
+	leaver = slices.MinFunc(failed, compareAge)
+	eligible := slices.DeleteFunc(slices.Clone(waiting), func(s *seat) bool { return s.overdue() && compareAge(s, leaver) < 0 })
+	if len(eligible) == 0 {
+		return nil, nil
 	}
-	return leaver, comer
+	return leaver, slices.MinFunc(eligible, func(a, b *seat) int {
+		return cmp.Or(compareBool(a.overdue(), b.overdue()), -compareAge(a, b))
+	})
 }
 
 // makeWay has the oldest of the seated make way for the youngest that waits. While
@@ -104,17 +99,15 @@ func makeWay(seated, waiting []*seat) (leaver, comer *seat) {
 		if s.serves() {
 			serving++
 		}
-		if leaver == nil || compareService(s, leaver) < 0 {
-			leaver = s
-		}
 	}
-	for _, s := range waiting {
-		if !s.overdue() && (comer == nil || compareAge(s, comer) < 0) {
-			comer = s
-		}
-	}
+	waiting = slices.DeleteFunc(slices.Clone(waiting), (*seat).overdue)
 	underWay := serving > 0 && serving < len(seated)
-	if underWay || leaver == nil || comer == nil || !displaces(comer, leaver) {
+	if underWay || len(seated) == 0 || len(waiting) == 0 {
+		return nil, nil
+	}
+	leaver = slices.MinFunc(seated, compareService)
+	comer = slices.MinFunc(waiting, compareAge)
+	if !displaces(comer, leaver) {
 		return nil, nil
 	}
 	return leaver, comer

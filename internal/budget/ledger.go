@@ -107,11 +107,11 @@ type Facts struct {
 type Reason string
 
 const (
-	// InsufficientBudget: the pool's share has no floor for this pod.
+	// InsufficientBudget means that the pool's share has no floor for this pod.
 	InsufficientBudget Reason = "InsufficientBudget"
-	// WaitingForRelease: its connections are promised, and others still hold them.
+	// WaitingForRelease means that its connections are promised, and others still hold them.
 	WaitingForRelease Reason = "WaitingForRelease"
-	// ServerUnreachable: nothing is raised until the server answers.
+	// ServerUnreachable means that nothing is raised until the server answers.
 	ServerUnreachable Reason = "Unreachable"
 )
 

@@ -25,7 +25,10 @@ func aScene(connections int32, claims ...budget.Claim) *scene {
 	return &scene{facts: budget.Facts{Budget: connections, Reachable: true, Claims: claims, Absent: map[string]bool{}}}
 }
 
-func poolOf(pod string) string { return pod[:strings.Index(pod, "-")] }
+func poolOf(pod string) string {
+	pool, _, _ := strings.Cut(pod, "-")
+	return pool
+}
 
 // entry adds what the ledger has on a pod; the ledger's number follows.
 func (s *scene) entry(pod string, gen int64, granted, held int32) *scene {
@@ -65,7 +68,7 @@ func told(gen int64, share int32) podOption {
 	return func(p *budget.Pod) { p.Told = &budget.Told{Gen: gen, Share: share} }
 }
 
-func created(second int64) podOption      { return func(p *budget.Pod) { p.Created = second } }
+func inTheSameSecond(p *budget.Pod)       { p.Created = 0 }
 func address(ip string) podOption         { return func(p *budget.Pod) { p.Address = ip } }
 func terminating(p *budget.Pod)           { p.Terminating, p.Ready = true, false }
 func terminated(p *budget.Pod)            { p.Terminated, p.Ready = true, false }
@@ -214,13 +217,33 @@ func TestNext(t *testing.T) {
 			map[string]string{"shop-a": "6:2/2", "shop-b": "2:2/2", "shop-c": "5:0/0"},
 		},
 		{
+			"a parked pod that is overdue by now is taken back from a younger one",
+			aScene(2, shop(floor(2))).settled("shop-a", 3, 0, overdue).settled("shop-b", 4, 2, overdue),
+			map[string]string{"shop-a": "3:0/0", "shop-b": "5:0/2"},
+		},
+		{
+			"but the younger one not from it, while it gets ready again",
+			aScene(2, shop(floor(2))).settled("shop-a", 6, 2, overdue).settled("shop-b", 5, 0, overdue),
+			map[string]string{"shop-a": "6:2/2", "shop-b": "5:0/0"},
+		},
+		{
+			"nor does it get the place first that is free between the two",
+			aScene(2, shop(floor(2))).settled("shop-a", 3, 0, overdue).settled("shop-b", 5, 0, overdue),
+			map[string]string{"shop-a": "6:2/2", "shop-b": "5:0/0"},
+		},
+		{
+			"a pool keeps its floor, however much drains",
+			aScene(10, shop(floor(2))).settled("shop-a", 1, 3).entry("shop-b", 1, 20, 20).pod("shop-b", terminating),
+			map[string]string{"shop-a": "2:2/3", "shop-b": "1:20/20"},
+		},
+		{
 			"of pods of the same second, one that never had a grant is the younger",
-			aScene(2, shop(floor(2))).settled("shop-b", 1, 2, created(7)).pod("shop-a", unready, created(7)),
+			aScene(2, shop(floor(2))).settled("shop-b", 1, 2, inTheSameSecond).pod("shop-a", unready, inTheSameSecond),
 			map[string]string{"shop-b": "2:0/2"},
 		},
 		{
 			"and one that has had its turn does not come back",
-			aScene(2, shop(floor(2))).settled("shop-b", 3, 0, unready, created(7)).settled("shop-a", 4, 2, created(7)),
+			aScene(2, shop(floor(2))).settled("shop-b", 3, 0, unready, inTheSameSecond).settled("shop-a", 4, 2, inTheSameSecond),
 			map[string]string{"shop-b": "3:0/0", "shop-a": "4:2/2"},
 		},
 		{
@@ -250,8 +273,8 @@ func TestNext(t *testing.T) {
 		},
 		{
 			"a silent server: a floor that was raised parks nobody",
-			aScene(10, shop(floor(6))).settled("shop-a", 1, 5).settled("shop-b", 1, 5).silent(),
-			map[string]string{"shop-a": "1:5/5", "shop-b": "1:5/5"},
+			aScene(10, shop(floor(6))).settled("shop-a", 1, 2).settled("shop-b", 1, 2).silent(),
+			map[string]string{"shop-a": "1:2/2", "shop-b": "1:2/2"},
 		},
 		{
 			"a role's limit holds for what is held under it, too",

@@ -225,7 +225,7 @@ func (p *pass) renew() {
 // grant back (a failed liveness probe drains, too).
 func (s *seat) short() bool {
 	ack := s.pod.Ack
-	return !s.changed && ack != nil && ack.Gen == s.Gen && !ack.Draining && ack.Cap > 0 && ack.Cap < s.Granted
+	return ack != nil && ack.Gen == s.Gen && !ack.Draining && ack.Cap > 0 && ack.Cap < s.Granted
 }
 
 // ledger numbers what changed. One number for a pass is enough: a pod compares it

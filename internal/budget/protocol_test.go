@@ -5,6 +5,7 @@ package budget_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 
@@ -30,7 +31,7 @@ func (d *disorder) anyPod(t *rapid.T) *pod {
 }
 
 // answer is none, an old one, or what the pod says now.
-func (d *disorder) answer(t *rapid.T) func(*pod) *budget.Ack {
+func answer(t *rapid.T) func(*pod) *budget.Ack {
 	return func(p *pod) *budget.Ack {
 		switch rapid.IntRange(0, 4).Draw(t, "answer") {
 		case 0:
@@ -49,9 +50,7 @@ func (d *disorder) answer(t *rapid.T) func(*pod) *budget.Ack {
 func (d *disorder) actions() map[string]func(*rapid.T) {
 	all := map[string]func(*rapid.T){"": func(t *rapid.T) { checkWorld(t, d.world) }}
 	for _, more := range []map[string]func(*rapid.T){d.leaderActions(), d.podActions(), d.serverActions()} {
-		for name, action := range more {
-			all[name] = action
-		}
+		maps.Copy(all, more)
 	}
 	return all
 }
@@ -66,7 +65,7 @@ func (d *disorder) leaderActions() map[string]func(*rapid.T) {
 	}
 	return map[string]func(*rapid.T){
 		"a leader looks": func(t *rapid.T) {
-			o := d.look(d.answer(t))
+			o := d.look(answer(t))
 			checkStep(t, o)
 			checkOrderDoesNotMatter(t, o)
 			d.leaders[rapid.IntRange(0, 1).Draw(t, "leader")] = o
@@ -74,7 +73,7 @@ func (d *disorder) leaderActions() map[string]func(*rapid.T) {
 		"a leader writes":    func(t *rapid.T) { leader(t).write() },
 		"a leader tells one": func(t *rapid.T) { leader(t).patch(1) },
 		"a leader does all": func(t *rapid.T) {
-			o := d.look(d.answer(t))
+			o := d.look(answer(t))
 			checkStep(t, o)
 			o.write()
 			o.patch(len(d.pods))

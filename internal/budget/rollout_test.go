@@ -80,16 +80,16 @@ func (f *fleet) deploy(t *rapid.T, key budget.PoolKey) {
 		p.revision = f.revision
 		f.lives[p.uid] = rapid.IntRange(0, 5).Draw(t, "rounds to drain")
 	}
-	f.delete(newer, len(newer)-replicas)
+	remove(newer, len(newer)-replicas)
 	// Unready pods of older revisions go first, then ready ones beyond the replicas.
 	spare := len(newer) + len(older) - replicas - unreadyPods(newer)
-	gone := f.delete(older, min(spare, unreadyPods(older)))
+	gone := remove(older, min(spare, unreadyPods(older)))
 	ready := len(newer) + len(older) - unreadyPods(newer) - unreadyPods(older)
-	f.delete(older, min(spare-gone, ready-replicas))
+	remove(older, min(spare-gone, ready-replicas))
 }
 
-// delete tells n pods to end, the unready ones first.
-func (f *fleet) delete(pods []*pod, n int) int {
+// remove tells n pods to end, the unready ones first.
+func remove(pods []*pod, n int) int {
 	order := slices.Clone(pods)
 	slices.SortStableFunc(order, func(a, b *pod) int {
 		if a.ready == b.ready {

@@ -88,7 +88,7 @@ func SplitOverPods(share, floor int32, pods []string) map[string]int32 {
 	split := make(map[string]int32, len(pods))
 	fit := PodsThatFit(share, floor, int32(len(pods))) //nolint:gosec // A pool's pods are a few hundred.
 	for i, pod := range pods {
-		split[pod] = part(share, fit, int32(i)) //nolint:gosec // As above.
+		split[pod] = part(share, fit, int32(i))
 	}
 	return split
 }

@@ -4,6 +4,7 @@
 package budget_test
 
 import (
+	"maps"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -227,10 +228,7 @@ func TestSharesAreFair(t *testing.T) {
 				if shares[poor.Key] == 0 || gives < rich.Floor {
 					continue
 				}
-				moved := map[budget.PoolKey]int32{}
-				for k, v := range shares {
-					moved[k] = v
-				}
+				moved := maps.Clone(shares)
 				moved[rich.Key] = gives
 				// The poor could take what the rich gives up, and would still have less for
 				// its weight than the rich would be left with.

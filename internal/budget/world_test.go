@@ -186,10 +186,10 @@ func (w *world) look(answer func(*pod) *budget.Ack) *operator {
 	return o
 }
 
-// write is the update with the version that was read. It says whether it was taken.
-func (o *operator) write() bool {
+// write is the update with the version that was read; another is refused.
+func (o *operator) write() {
 	if o.version != o.world.version || o.written {
-		return false
+		return
 	}
 	o.written = true
 	o.world.account = o.account
@@ -198,7 +198,6 @@ func (o *operator) write() bool {
 		o.world.version++
 		o.world.writes++
 	}
-	return true
 }
 
 // patch tells up to n pods, each only if nobody else has told it since.
