@@ -6,6 +6,8 @@
 package e2e
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -88,11 +90,41 @@ func (s *story) uninstalls(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("installed again, the operator takes up where it left", func(t *testing.T) {
-		s.install(t)
-		s.remove(t, pool)
+	t.Run("installed again for this namespace alone, the operator takes up where it left", func(t *testing.T) {
+		s.narrowed(t, pool)
 	})
 	if err := s.chart.Uninstall(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// narrowed installs the operator for the story's namespace, and lets it do there
+// whatever is done to a pool, while it has no eyes for another one.
+func (s *story) narrowed(t *testing.T, pool *poolv1.ConnectionPool) {
+	elsewhere := aPool(s.world.namespace(t), "elsewhere")
+	s.create(t, aSecret(elsewhere.Namespace, "elsewhere-db", s.url))
+	s.create(t, elsewhere)
+	chart := s.chart
+	chart.Set = []string{"watchNamespaces={" + s.namespace + "}"}
+	if _, err := chart.Install(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.change(t, pool, func() { pool.Spec.Replicas = new(int32(2)) })
+	eventually(t, "a second pooler is ready", func() error {
+		s.get(t, pool)
+		if ready := *pool.Status.ReadyReplicas; ready != 2 {
+			return fmt.Errorf("%d are ready", ready)
+		}
+		return nil
+	})
+	s.awaitReady(t, pool)
+	s.remove(t, pool)
+	s.get(t, elsewhere)
+	if len(elsewhere.Status.Conditions) > 0 {
+		t.Errorf("a pool in another namespace was given a status:%s", spoken(elsewhere.Status.Conditions))
+	}
+	if strings.Contains(s.managerLog(t), "forbidden") {
+		t.Error("the manager tried what it may not do: see its log")
+	}
+	s.delete(t, elsewhere)
 }

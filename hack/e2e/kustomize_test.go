@@ -6,14 +6,16 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"testing"
 
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/hack/e2e/internal/install"
 )
 
-// TestInstalledByKustomize needs no Helm. It leaves the definitions, as pools of
-// others may be there.
+// TestInstalledByKustomize needs no Helm until the chart takes over. It comes last,
+// and leaves the cluster without the operator, its definitions and any pool.
 func TestInstalledByKustomize(t *testing.T) {
 	w := connect(t)
 	dir := t.TempDir()
@@ -38,7 +40,36 @@ func TestInstalledByKustomize(t *testing.T) {
 		}
 		s.awaitReady(t, s.pool)
 	})
-	w.remove(t, s.pool)
+	t.Run("without pools, the operator can be removed to the last trace", w.clear)
+}
+
+// clear removes every pool of the cluster, and then everything of the operator.
+func (w *world) clear(t *testing.T) {
+	var pools poolv1.ConnectionPoolList
+	if err := w.client.List(t.Context(), &pools); err != nil {
+		t.Fatal(err)
+	}
+	for i := range pools.Items {
+		w.delete(t, &pools.Items[i])
+	}
+	eventually(t, "no Upstream is left", func() error {
+		var upstreams poolv1.UpstreamList
+		err := w.client.List(t.Context(), &upstreams)
+		if err == nil && len(upstreams.Items) > 0 {
+			err = fmt.Errorf("there are %d, the first is %s", len(upstreams.Items), upstreams.Items[0].Name)
+		}
+		return err
+	})
+	if err := w.chart.Uninstall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.kubectl(t, "delete", "customresourcedefinitions", "connectionpools.poolfleet.dev", "upstreams.poolfleet.dev", "--timeout", "1m")
+	w.kubectl(t, "delete", "namespace", install.Namespace, "--timeout", "1m")
+	left := w.kubectl(t, "get", "clusterroles,clusterrolebindings,validatingadmissionpolicies,validatingadmissionpolicybindings",
+		"--selector", "app.kubernetes.io/part-of=poolfleet", "--output", "name")
+	if left != "" {
+		t.Errorf("there is left %s", left)
+	}
 }
 
 func (w *world) kubectl(t *testing.T, args ...string) string {

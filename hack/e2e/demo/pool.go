@@ -32,7 +32,8 @@ func (d *demo) pool(ctx context.Context) (*poolv1.ConnectionPool, error) {
 	return &pool, nil
 }
 
-// awaitPool tells every change of what the pool says of itself until it is Ready.
+// awaitPool tells every change of what the pool says of itself until it is Ready
+// and all its poolers are there.
 func (d *demo) awaitPool(ctx context.Context) (string, error) {
 	deadline := time.Now().Add(d.wait)
 	for said := ""; ; {
@@ -41,7 +42,7 @@ func (d *demo) awaitPool(ctx context.Context) (string, error) {
 			return "", err
 		}
 		ready := meta.FindStatusCondition(pool.Status.Conditions, poolv1.ConditionReady)
-		if ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == pool.Generation {
+		if settled(pool) {
 			return ready.Message, nil
 		}
 		if ready != nil && ready.Message != said {
@@ -57,6 +58,13 @@ func (d *demo) awaitPool(ctx context.Context) (string, error) {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// settled reports whether clients can connect and nothing is still on its way.
+func settled(pool *poolv1.ConnectionPool) bool {
+	ready := meta.FindStatusCondition(pool.Status.Conditions, poolv1.ConditionReady)
+	return ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == pool.Generation &&
+		!meta.IsStatusConditionTrue(pool.Status.Conditions, poolv1.ConditionReconciling)
 }
 
 // unmet lists the conditions that keep a pool from being Ready.

@@ -5,6 +5,7 @@ package load
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -52,6 +53,10 @@ func Watch(ctx context.Context, url string, dial pgconn.DialFunc, role string) (
 	}
 	ctx, stop := context.WithCancel(ctx)
 	b := &Backends{conn: conn, done: make(chan struct{}), stop: stop, role: role}
+	if b.First, err = b.sample(); err != nil {
+		stop()
+		return nil, errors.Join(err, conn.Close(ctx))
+	}
 	go b.watch(ctx)
 	return b, nil
 }
@@ -63,9 +68,6 @@ func (b *Backends) watch(ctx context.Context) {
 		if err != nil {
 			b.err = err
 			return
-		}
-		if b.Samples == 0 {
-			b.First = count
 		}
 		b.Samples++
 		b.Largest = max(b.Largest, count)
