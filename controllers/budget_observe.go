@@ -208,7 +208,7 @@ func (s *sighting) podFacts(now time.Time) []budget.Pod {
 			UID: uid, Namespace: pod.Namespace, Name: pod.Name, Pool: pod.Labels[manifests.PoolLabel],
 			Created:     pod.CreationTimestamp.Unix(),
 			Terminating: !pod.DeletionTimestamp.IsZero(), Terminated: terminated(pod),
-			Pending: !started(pod), Ready: ready(pod), Overdue: overdue(pod, now),
+			Pending: !started(pod), Coming: coming(pod, now), Ready: ready(pod), Overdue: overdue(pod, now),
 			Address: pod.Status.PodIP, Told: told(pod),
 		}
 		if ack, ok := s.acks[uid]; ok {
@@ -246,9 +246,27 @@ const (
 	secondChance = 5 * time.Minute
 )
 
+// soon is how long a container may take to start before its pod counts as one
+// that may never: images are pulled, and volumes come late.
+const soon = 15 * time.Second
+
+// coming reports whether a node is making the pod's container, and has not said
+// that it can't.
+func coming(pod *corev1.Pod, now time.Time) bool {
+	if pod.Spec.NodeName == "" || now.Sub(pod.CreationTimestamp.Time) > soon {
+		return false
+	}
+	return !slices.ContainsFunc(pod.Status.ContainerStatuses, func(c corev1.ContainerStatus) bool {
+		return c.State.Waiting != nil && c.State.Waiting.Reason != "ContainerCreating"
+	})
+}
+
 // overdue reports whether a pod has been not ready for too long, but for a span of
-// patience now and then.
+// patience now and then; or, on its way out, is there after its grace period.
 func overdue(pod *corev1.Pod, now time.Time) bool {
+	if gone := pod.DeletionTimestamp; gone != nil {
+		return now.After(gone.Time)
+	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady && c.Status != corev1.ConditionTrue {
 			return now.Sub(c.LastTransitionTime.Time)%secondChance > patience

@@ -17,6 +17,8 @@ type group struct {
 	// base is what pods hold that no grant can change; late is the part of it whose
 	// pods should be gone and are not.
 	base, late int32
+	// coming is how many pods are about to be candidates.
+	coming int32
 	// now is what the candidates may open.
 	now int32
 	// entries is whether any of its pods has an entry.
@@ -64,6 +66,8 @@ func (p *pass) groups() map[PoolKey]*group {
 		case s.now() > 0 || p.startable(s):
 			g.candidates = append(g.candidates, s)
 			g.now += s.now()
+		case s.pod.Pending && s.pod.Coming:
+			g.coming++
 		}
 	}
 	return groups
@@ -118,6 +122,18 @@ func (g *group) aim(share int32) {
 	}
 	floor := g.claim.Floor
 	split(choose(g.candidates, int(share/floor), int((share+g.base-g.late)/floor)), share)
+	g.spare(share)
+}
+
+// spare keeps raises out of what the pods that are coming will get.
+func (g *group) spare(share int32) {
+	soon := min(int32(len(g.candidates))+g.coming, share/g.claim.Floor) //nolint:gosec // A pool's pods are a few hundred.
+	if g.coming == 0 || soon == 0 {
+		return
+	}
+	for _, s := range g.candidates {
+		s.target = min(s.target, max(s.now(), part(share, soon, 0)))
+	}
 }
 
 // cut leaves the candidates what they have, unless share is less: nothing can be

@@ -69,6 +69,10 @@ type Pod struct {
 	// Pending is true while the pod's container has not started. It gets no first
 	// grant yet: connections would be parked for a pod that may never run.
 	Pending bool
+	// Coming is true while a pending pod is about to start: a node makes its container
+	// and nothing is known to be in its way. Nobody gives anything up for it yet, but
+	// its part is not granted to others, who would have to let go of it in a moment.
+	Coming bool
 	// Overdue is the caller's clock. For a pod that runs: it has had a grant for longer
 	// than patience lasts and is not ready, so others that wait go before it; set it
 	// to false again, later and later, to give the pod another try. For a terminating

@@ -74,6 +74,7 @@ func terminating(p *budget.Pod)           { p.Terminating, p.Ready = true, false
 func terminated(p *budget.Pod)            { p.Terminated, p.Ready = true, false }
 func unready(p *budget.Pod)               { p.Ready = false }
 func pending(p *budget.Pod)               { p.Pending, p.Ready = true, false }
+func coming(p *budget.Pod)                { p.Pending, p.Coming, p.Ready = true, true, false }
 func overdue(p *budget.Pod)               { p.Overdue, p.Ready = true, false }
 func (s *scene) silent() *scene           { s.facts.Reachable = false; return s }
 func (s *scene) gone(p string) *scene     { s.facts.Absent[p] = true; return s }
@@ -100,6 +101,21 @@ func TestNext(t *testing.T) {
 			"the first pod gets all",
 			aScene(10, shop()).pod("shop-a", unready),
 			map[string]string{"shop-a": "1:10/10"},
+		},
+		{
+			"the first of two that start is not granted what the second will get in a moment",
+			aScene(11, shop()).pod("shop-a", unready).pod("shop-b", coming),
+			map[string]string{"shop-a": "1:6/6"},
+		},
+		{
+			"a pod that runs gives nothing up for one that is only coming",
+			aScene(10, shop()).settled("shop-a", 1, 10).pod("shop-b", coming),
+			map[string]string{"shop-a": "1:10/10"},
+		},
+		{
+			"more that come than there are floors take none of them",
+			aScene(2, shop()).pod("shop-a", unready).pod("shop-b", coming).pod("shop-c", coming).pod("shop-d", coming),
+			map[string]string{"shop-a": "1:1/1"},
 		},
 		{
 			"a second pod waits until the first has let go",
