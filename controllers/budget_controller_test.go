@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
@@ -172,6 +173,41 @@ func TestAnUpstreamWithEntriesOutlivesItsDeletion(t *testing.T) {
 	}
 	eventually(t, func(g gomega.Gomega) {
 		err := api.Get(t.Context(), client.ObjectKeyFromObject(u), &poolv1.Upstream{})
+		g.Expect(apierrors.IsNotFound(err)).To(gomega.BeTrue(), fmt.Sprint(err))
+	})
+}
+
+func TestAPoolThatMovesToAnotherServerLeavesItsPodsInTheOldLedger(t *testing.T) {
+	ns := namespace(t)
+	pool := serve(t, ns, "mover", server(t, 100))
+	old := podOf(t, pool, "mover-old")
+	grantOf(t, old, 92)
+	from := upstreamFor(t, pool, func(gomega.Gomega, *poolv1.Upstream) {})
+	if err := api.Delete(t.Context(), &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: "mover-db"}}); err != nil {
+		t.Fatal(err)
+	}
+	secretFor(t, ns, "mover-db", server(t, 50))
+	to := upstreamFor(t, pool, func(g gomega.Gomega, u *poolv1.Upstream) {
+		g.Expect(u.Name).NotTo(gomega.Equal(from.Name))
+		g.Expect(u.Status.Pools).To(gomega.HaveLen(1))
+	})
+	if len(to.Status.Ledger) != 0 {
+		t.Errorf("the new server's ledger has the old pod: %+v", to.Status.Ledger)
+	}
+	fresh := podOf(t, pool, "mover-new")
+	grantOf(t, fresh, 44)
+	grantOf(t, old, 92) // Its connections are at the old server still, and so is its entry.
+	eventually(t, func(g gomega.Gomega) {
+		g.Expect(api.Get(t.Context(), client.ObjectKeyFromObject(from), from)).To(gomega.Succeed())
+		g.Expect(from.Status.Ledger).To(gomega.HaveLen(1))
+		g.Expect(from.Status.Pools).To(gomega.BeEmpty())
+	})
+	if err := api.Delete(t.Context(), old, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	hands.ahead.Add(int64(time.Hour))
+	eventually(t, func(g gomega.Gomega) {
+		err := api.Get(t.Context(), client.ObjectKeyFromObject(from), &poolv1.Upstream{})
 		g.Expect(apierrors.IsNotFound(err)).To(gomega.BeTrue(), fmt.Sprint(err))
 	})
 }

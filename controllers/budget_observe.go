@@ -27,7 +27,9 @@ import (
 
 // sighting is what one pass over an Upstream saw.
 type sighting struct {
-	pools []poolv1.ConnectionPool
+	// upstream is the name of the server looked at.
+	upstream string
+	pools    []poolv1.ConnectionPool
 	// pods by UID, as the cache shows them.
 	pods map[string]*corev1.Pod
 	acks map[string]contract.Status
@@ -49,7 +51,7 @@ type sighting struct {
 // first and the pods' word last.
 func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstream) (*sighting, error) {
 	s := &sighting{
-		pods: map[string]*corev1.Pod{}, acks: map[string]contract.Status{}, changed: map[types.NamespacedName]bool{},
+		upstream: upstream.Name, pods: map[string]*corev1.Pod{}, acks: map[string]contract.Status{}, changed: map[types.NamespacedName]bool{},
 	}
 	s.ledger, s.foreignEntries = r.splitLedger(upstream)
 	s.foreignAccounts = r.foreignAccounts(upstream)
@@ -64,7 +66,7 @@ func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstrea
 	r.ask(ctx, s)
 	s.facts = budget.Facts{
 		Budget: s.budget(), Reachable: s.look.reachable,
-		Claims: claimsOf(upstream, s.pools), Pods: s.podFacts(r.Clock.Now()), Absent: absent,
+		Claims: claimsOf(upstream, s.pools), Pods: r.podFacts(s, r.Clock.Now()), Absent: absent,
 	}
 	return s, nil
 }
@@ -95,7 +97,9 @@ func (r *BudgetReconciler) readPods(ctx context.Context, s *sighting) (absent ma
 			return nil, err
 		}
 		for _, pod := range pods {
-			s.pods[string(pod.UID)] = &pod
+			if pod.Annotations[manifests.UpstreamAnnotation] == s.upstream {
+				s.pods[string(pod.UID)] = &pod
+			}
 		}
 	}
 	absent = map[string]bool{}
@@ -201,14 +205,15 @@ func (r *BudgetReconciler) keyOf(ctx context.Context, keys map[types.NamespacedN
 	return key
 }
 
-func (s *sighting) podFacts(now time.Time) []budget.Pod {
+// podFacts tells the planner of the pods.
+func (r *BudgetReconciler) podFacts(s *sighting, now time.Time) []budget.Pod {
 	pods := make([]budget.Pod, 0, len(s.pods))
 	for uid, pod := range s.pods {
 		fact := budget.Pod{
 			UID: uid, Namespace: pod.Namespace, Name: pod.Name, Pool: pod.Labels[manifests.PoolLabel],
 			Created:     pod.CreationTimestamp.Unix(),
 			Terminating: !pod.DeletionTimestamp.IsZero(), Terminated: terminated(pod),
-			Pending: !started(pod), Coming: coming(pod, now), Ready: ready(pod), Overdue: overdue(pod, now),
+			Pending: !started(pod), Coming: coming(pod, now), Ready: ready(pod), Overdue: r.overdue(pod, now),
 			Address: pod.Status.PodIP, Told: told(pod),
 		}
 		if ack, ok := s.acks[uid]; ok {
@@ -261,18 +266,15 @@ func coming(pod *corev1.Pod, now time.Time) bool {
 	})
 }
 
-// overdue reports whether a pod has been not ready for too long, but for a span of
-// patience now and then; or, on its way out, is there after its grace period.
-func overdue(pod *corev1.Pod, now time.Time) bool {
+// overdue reports whether a pod has had a grant for too long without being ready,
+// but for a span of patience now and then; or, on its way out, is there after its
+// grace period.
+func (r *BudgetReconciler) overdue(pod *corev1.Pod, now time.Time) bool {
 	if gone := pod.DeletionTimestamp; gone != nil {
 		return now.After(gone.Time)
 	}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodReady && c.Status != corev1.ConditionTrue {
-			return now.Sub(c.LastTransitionTime.Time)%secondChance > patience
-		}
-	}
-	return false
+	since := r.Records.Unready(pod.UID, told(pod) != nil && !ready(pod), now)
+	return since%secondChance > patience
 }
 
 // told reads what a pod's annotation says, for a ledger that was lost.

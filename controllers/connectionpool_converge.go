@@ -52,6 +52,7 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	p.revision, p.urls = revision, poolv1.PublishedURLs{Pooled: published.URLs.Pooled, Direct: published.URLs.Direct}
 	in := manifests.FromPool(p.pool)
 	in.Replicas, in.Image, in.ImagePullPolicy = p.bounded, cmp.Or(in.Image, r.Settings.PoolerImage), r.Settings.PullPolicy
+	in.Upstream = p.upstream.Name
 	in.UpstreamPort, in.OperatorNamespace = int32(p.source.Port), r.Settings.OperatorNamespace
 	in.Config, in.ConfigRevision, in.Published = data, revision, published.Data
 	return blockedByApply(r.apply(ctx, p.pool, manifests.Build(in)))
@@ -161,11 +162,19 @@ func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 	if !p.record.Pooled && p.upstream.Status.Capacity.Direct != nil {
 		config.ConnectQuery = budget.AdmissionQuery(budget.Admission{Direct: *p.upstream.Status.Capacity.Direct})
 	}
+	// DISCARD ALL, which PgBouncer runs between clients in session mode, would undo a
+	// part of the connect query.
+	if _, chosen := config.Parameters[resetQuery]; config.ConnectQuery != "" && config.Mode == pgbouncer.ModeSession && !chosen {
+		config.Parameters[resetQuery] = budget.ResetQuery()
+	}
 	if err := pgbouncer.Validate(config); err != nil {
 		return contract.Document{}, status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonRejected, "%s", err.Error())
 	}
 	return contract.Document{Version: contract.DocumentVersion, StatusKey: own.statusKey, PgBouncer: config}, nil
 }
+
+// resetQuery is the PgBouncer setting.
+const resetQuery = "server_reset_query"
 
 // defaultMaxClients is how many clients each pooler accepts.
 const defaultMaxClients = 5000

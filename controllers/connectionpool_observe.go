@@ -200,6 +200,9 @@ func (r *ConnectionPoolReconciler) probe(ctx context.Context, p *pass, digest [3
 	observation, err := r.Observer.Observe(ctx, p.source)
 	declared := declaredBy(p.pool)
 	record := p.record
+	if record.Endpoint != p.source.Endpoint() {
+		record.Upstream = "" // Not known until it is resolved: what this look shows is not the old server's.
+	}
 	record.Source, record.ProbedAt, record.Endpoint = digest, r.Clock.Now(), p.source.Endpoint()
 	record.Problem, record.Declared, record.Pooled = nil, nil, false
 	pooled, why := pooler(p.source, observation, err)

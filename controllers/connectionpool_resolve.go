@@ -51,7 +51,7 @@ func (r *ConnectionPoolReconciler) resolve(ctx context.Context, p *pass) error {
 	if p.record.Upstream == p.upstream.Name {
 		return nil
 	}
-	before := p.record.Upstream
+	before := upstreamOf(r.Records, p.pool)
 	p.record.Upstream = p.upstream.Name
 	r.Records.SetPool(client.ObjectKeyFromObject(p.pool), p.record)
 	r.Signals.Upstream(ctx, before)

@@ -47,11 +47,13 @@ type Records struct {
 	mu    sync.Mutex
 	pools map[types.NamespacedName]Record
 	acks  map[types.UID]contract.Status
+	// unready is since when pods have had a grant without being ready.
+	unready map[types.UID]time.Time
 }
 
 // NewRecords returns empty Records.
 func NewRecords() *Records {
-	return &Records{pools: map[types.NamespacedName]Record{}, acks: map[types.UID]contract.Status{}}
+	return &Records{pools: map[types.NamespacedName]Record{}, acks: map[types.UID]contract.Status{}, unready: map[types.UID]time.Time{}}
 }
 
 // Pool returns the record of a pool; its zero value before the first look.
@@ -110,4 +112,20 @@ func (r *Records) ForgetAck(uid types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.acks, uid)
+	delete(r.unready, uid)
+}
+
+// Unready notes whether a pod has a grant and is not ready, and returns for how
+// long it has been so. A restart of the manager starts the time anew.
+func (r *Records) Unready(uid types.UID, unready bool, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !unready {
+		delete(r.unready, uid)
+		return 0
+	}
+	if r.unready[uid].IsZero() {
+		r.unready[uid] = now
+	}
+	return now.Sub(r.unready[uid])
 }

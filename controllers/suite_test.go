@@ -344,9 +344,11 @@ func serve(t *testing.T, ns, name, host string, changes ...func(*poolv1.Connecti
 // podOf plays a pooler pod of a pool as its ReplicaSet would make it, running.
 func podOf(t *testing.T, pool *poolv1.ConnectionPool, name string) *corev1.Pod {
 	t.Helper()
+	u := upstreamFor(t, pool, func(gomega.Gomega, *poolv1.Upstream) {})
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: pool.Namespace, Name: name, Labels: manifests.Labels(pool.Name),
+			Annotations:     map[string]string{manifests.UpstreamAnnotation: u.Name},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "rs", UID: types.UID("rs"), Controller: new(true)}},
 		},
 		Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "pooler", Image: "pooler:test"}}},

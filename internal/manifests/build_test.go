@@ -133,7 +133,7 @@ func TestPodsAreReplacedOnlyForANewImageOrPodShape(t *testing.T) {
 		"configuration":     func(in *Inputs) { in.Config, in.ConfigRevision = []byte("{}"), "another" },
 		"published data":    func(in *Inputs) { in.Published = map[string][]byte{"password": []byte("another")} },
 		"published Secret":  func(in *Inputs) { in.Secret.Name = "another" },
-		"upstream":          func(in *Inputs) { in.UpstreamPort = 6543 },
+		"upstream port":     func(in *Inputs) { in.UpstreamPort = 6543 },
 		"Service":           func(in *Inputs) { in.Service.Type = corev1.ServiceTypeLoadBalancer },
 		"disruption budget": func(in *Inputs) { in.PodDisruptionBudget.MaxUnavailable = new(int32(0)) },
 		"network policy":    func(in *Inputs) { in.NetworkPolicy.Mode = poolv1.NetworkPolicyEnabled },
@@ -150,6 +150,7 @@ func TestPodsAreReplacedOnlyForANewImageOrPodShape(t *testing.T) {
 	}
 	replacing := map[string]func(*Inputs){
 		"image":      func(in *Inputs) { in.Image = "another" },
+		"server":     func(in *Inputs) { in.Upstream = "another" },
 		"pod labels": func(in *Inputs) { in.Pod.Labels = map[string]string{"team": "checkout"} },
 	}
 	for name, change := range replacing {

@@ -33,6 +33,8 @@ type Inputs struct {
 	PodDisruptionBudget poolv1.PoolDisruptionBudget
 	NetworkPolicy       poolv1.PoolNetworkPolicy
 
+	// Upstream is the name of the server's Upstream: pods belong to one ledger for life.
+	Upstream string
 	// UpstreamPort is the server's port, which a NetworkPolicy must let the poolers reach.
 	UpstreamPort int32
 	// OperatorNamespace is where the operator runs, which a NetworkPolicy must let in.

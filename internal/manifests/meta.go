@@ -26,6 +26,10 @@ const (
 const (
 	// PoolLabel holds the name of the pool on every object of it.
 	PoolLabel = ownPrefix + "pool"
+	// UpstreamAnnotation on a pod names the Upstream whose ledger it belongs to. It
+	// is part of the pod's template, so a pool that moves to another server gets new
+	// pods, and the old ones keep their place in the old ledger until they are gone.
+	UpstreamAnnotation = ownPrefix + "upstream"
 	// ConfigRevisionAnnotation names the configuration in the pool's Secret.
 	ConfigRevisionAnnotation = ownPrefix + "config-revision"
 

@@ -33,13 +33,10 @@ const (
 )
 
 func podTemplate(in Inputs) *corev1ac.PodTemplateSpecApplyConfiguration {
-	template := corev1ac.PodTemplateSpec().
+	return corev1ac.PodTemplateSpec().
 		WithLabels(withOwn(in.Pod.Labels, Labels(in.Pool.Name))).
+		WithAnnotations(withOwn(in.Pod.Annotations, map[string]string{UpstreamAnnotation: in.Upstream})).
 		WithSpec(podSpec(in))
-	if annotations := withOwn(in.Pod.Annotations, nil); len(annotations) > 0 {
-		template.WithAnnotations(annotations)
-	}
-	return template
 }
 
 func podSpec(in Inputs) *corev1ac.PodSpecApplyConfiguration {
