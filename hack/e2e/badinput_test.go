@@ -13,7 +13,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/intstr"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/hack/e2e/internal/install"
@@ -55,6 +54,7 @@ func (s *story) badInput(t *testing.T) {
 }
 
 func (s *story) complainsAndHeals(t *testing.T, c badInput) {
+	t.Helper()
 	if c.secret != nil {
 		s.create(t, &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: c.name + "-db"}, StringData: c.secret})
 	}
@@ -120,6 +120,7 @@ func (s *story) saidOnce(t *testing.T, pool *poolv1.ConnectionPool, says complai
 }
 
 func (s *story) badInputs(t *testing.T) []badInput {
+	t.Helper()
 	return append(s.badSecrets(t), append(s.badServers(t), s.badSpecs(t)...)...)
 }
 
@@ -128,20 +129,13 @@ func observed(reason, message string) complaint {
 }
 
 func taker(object string) complaint {
-	return complaint{poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict,
-		object + " is there already and is not this pool's: rename or delete it, or give the pool another name"}
+	return complaint{
+		poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict,
+		object + " is there already and is not this pool's: rename or delete it, or give the pool another name",
+	}
 }
 
 func secretData(url string) map[string]string { return map[string]string{"DATABASE_URL": url} }
-
-// correct changes a case's Secret to what is right.
-func (s *story) correct(name, url string) func(*testing.T) {
-	return func(t *testing.T) {
-		t.Helper()
-		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name + "-db"}}
-		s.change(t, secret, func() { secret.Data = map[string][]byte{"DATABASE_URL": []byte(url)} })
-	}
-}
 
 func (s *story) badSecrets(t *testing.T) []badInput {
 	t.Helper()
@@ -150,7 +144,7 @@ func (s *story) badSecrets(t *testing.T) []badInput {
 		{
 			name: "secret-missing",
 			says: observed(poolv1.ReasonSecretMissing, "Secret secret-missing-db is not in namespace NAMESPACE: create it with the server's URL under DATABASE_URL"),
-			heal: func(t *testing.T) { s.create(t, aSecret(s.namespace, "secret-missing-db", url)) },
+			heal: s.creating(aSecret(s.namespace, "secret-missing-db", url)),
 		},
 		{
 			name:   "key-missing",
@@ -194,50 +188,34 @@ func (s *story) badServers(t *testing.T) []badInput {
 			name:   "host-unknown",
 			secret: elsewhere("nowhere"),
 			says:   observed(poolv1.ReasonHostUnknown, "The name nowhere.NAMESPACE.svc leads nowhere: correct the host in the Secret (a Service in another namespace is <service>.<namespace>.svc)"),
-			heal:   func(t *testing.T) { s.create(t, s.service("nowhere", "postgres")) },
+			heal:   s.creating(s.service("nowhere", "postgres")),
 		},
 		{
 			name:    "port-closed",
 			secret:  elsewhere("closed"),
-			prepare: func(t *testing.T) { s.create(t, s.service("closed", "nobody")) },
+			prepare: s.creating(s.service("closed", "nobody")),
 			says:    observed(poolv1.ReasonUnreachable, "No PostgreSQL answers at closed.NAMESPACE.svc:5432: check host and port in the Secret, that the server runs, and that firewalls and allow-lists let the operator in"),
-			heal: func(t *testing.T) {
-				service := s.service("closed", "")
-				s.change(t, service, func() { service.Spec.Selector = map[string]string{"app": "postgres"} })
-			},
+			heal:    s.leading("closed", "postgres"),
 		},
 		{
 			name:   "password-wrong",
 			secret: secretData(wrongPassword),
 			says:   observed(poolv1.ReasonAuthenticationFailed, "The server refused the user or the password: correct them in the Secret"),
-			heal: func(t *testing.T) {
-				s.server.run(t, "alter role forgetful password '"+passwordOf(t, wrongPassword)+"'")
-			},
+			heal:   s.server.running("alter role forgetful password '" + passwordOf(t, wrongPassword) + "'"),
 		},
 		{
 			name:   "database-missing",
 			secret: secretData(missing),
 			says:   observed(poolv1.ReasonDatabaseMissing, "The server has no database nowhere: create it, or correct its name in the Secret"),
-			heal:   func(t *testing.T) { s.server.run(t, "create database nowhere owner servers") },
+			heal:   s.server.running("create database nowhere owner servers"),
 		},
 		{
 			name:    "more-pods-than-connections",
 			secret:  secretData(narrow),
 			edit:    withReplicas(3),
 			says:    complaint{poolv1.ConditionBudgetGranted, poolv1.ReasonInsufficientBudget, "The pool's 2 connections are enough for 2 of 3 poolers at 1 each: lower spec.replicas, or raise the server's max_connections"},
-			heal:    func(t *testing.T) { s.server.run(t, "alter role narrow connection limit -1") },
+			heal:    s.server.running("alter role narrow connection limit -1"),
 			serving: true,
-		},
-	}
-}
-
-// service leads to the pods of an app.
-func (s *story) service(name, app string) *corev1.Service {
-	return &corev1.Service{
-		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name},
-		Spec: corev1.ServiceSpec{
-			Selector: map[string]string{"app": app},
-			Ports:    []corev1.ServicePort{{Port: 5432, TargetPort: intstr.FromInt32(5432)}},
 		},
 	}
 }
@@ -257,10 +235,7 @@ func (s *story) badSpecs(t *testing.T) []badInput {
 				spec.Parameters = []poolv1.Parameter{{Name: c.parameter, Value: "100"}}
 			},
 			says: complaint{poolv1.ConditionConfigApplied, poolv1.ReasonRejected, c.message},
-			heal: func(t *testing.T) {
-				pool := aPool(s.namespace, c.name)
-				s.change(t, pool, func() { pool.Spec.Parameters = nil })
-			},
+			heal: s.withoutParameters(c.name),
 		})
 	}
 	taken := s.service("service-taken-pool", "somebody")
@@ -268,32 +243,35 @@ func (s *story) badSpecs(t *testing.T) []badInput {
 	return append(cases,
 		badInput{
 			name: "service-taken", secret: secretData(url),
-			prepare: func(t *testing.T) { s.create(t, taken) },
+			prepare: s.creating(taken),
 			says:    taker("Service service-taken-pool"),
-			heal:    func(t *testing.T) { s.untouched(t, taken); s.delete(t, taken) },
+			heal:    s.freeing(taken),
 		},
 		badInput{
 			name: "secret-taken", secret: secretData(url),
-			prepare: func(t *testing.T) { s.create(t, secret) },
+			prepare: s.creating(secret),
 			says:    taker("Secret secret-taken-pool"),
-			heal:    func(t *testing.T) { s.untouched(t, secret); s.delete(t, secret) },
+			heal:    s.freeing(secret),
 		},
 	)
 }
 
 // standby first can not be trusted, then is no primary, and then becomes one.
 func (s *story) standby(t *testing.T) {
+	t.Helper()
 	const name = "standby"
 	server := s.startServer(t, install.Postgres{Namespace: s.namespace, Name: name, Standby: true, TLS: true})
-	admin := server.AdminURL()
+	url := func(mode string) string {
+		return strings.Replace(server.AdminURL(), "sslmode=disable", "sslmode="+mode, 1)
+	}
 	s.complainsAndHeals(t, badInput{
 		name:   name,
-		secret: secretData(strings.Replace(admin, "sslmode=disable", "sslmode=verify-full", 1)),
+		secret: secretData(url("verify-full")),
 		says:   observed(poolv1.ReasonTLSFailed, "The server's certificate is signed by an authority that is not trusted: use one that is, or sslmode=require, which encrypts without checking who answers"),
 		heal: func(t *testing.T) {
-			s.correct(name, strings.Replace(admin, "sslmode=disable", "sslmode=require", 1))(t)
-			pool := aPool(s.namespace, name)
-			s.complains(t, pool, observed(poolv1.ReasonInRecovery,
+			t.Helper()
+			s.correct(name, url("require"))(t)
+			s.complains(t, aPool(s.namespace, name), observed(poolv1.ReasonInRecovery,
 				"The server is a standby and takes no writes: name the primary in the Secret, or promote this server"), false)
 			server.run(t, "select pg_promote()")
 		},

@@ -30,7 +30,7 @@ func (s *story) budgetHolds(t *testing.T) {
 		Statement: "select pg_sleep(0.1)", Rounds: 5, Timeout: 2 * time.Minute,
 	}.Run(t.Context())
 	visited, refused := visits()
-	seen, watched := watch.Stop()
+	seen, watched := watch.Stop(t.Context())
 	if err := errors.Join(err, watched); err != nil {
 		t.Fatal(err)
 	}

@@ -101,6 +101,7 @@ func (s *story) uninstalls(t *testing.T) {
 // narrowed installs the operator for the story's namespace, and lets it do there
 // whatever is done to a pool, while it has no eyes for another one.
 func (s *story) narrowed(t *testing.T, pool *poolv1.ConnectionPool) {
+	t.Helper()
 	elsewhere := aPool(s.world.namespace(t), "elsewhere")
 	s.create(t, aSecret(elsewhere.Namespace, "elsewhere-db", s.url))
 	s.create(t, elsewhere)

@@ -76,7 +76,7 @@ func queryThrough(ctx context.Context, url, statement string, dial pgconn.DialFu
 	if err != nil {
 		return "", fmt.Errorf("connecting: %w", err)
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	results, err := conn.Exec(ctx, statement).ReadAll()
 	if err != nil {
 		return "", fmt.Errorf("running a statement: %w", err)

@@ -64,6 +64,6 @@ func (d *demo) clientsAtOnce(ctx context.Context, way, url string) (proof, error
 		URL: url, Dial: d.dialer.DialContext, Count: d.clients,
 		Statement: "select pg_sleep(0.1)", Rounds: 3, Timeout: time.Minute,
 	}.Run(ctx)
-	seen, watched := watch.Stop()
+	seen, watched := watch.Stop(ctx)
 	return proof{way: way, Result: result, seen: seen}, errors.Join(err, watched)
 }

@@ -79,7 +79,7 @@ func (d *demo) createRole(ctx context.Context, upstream *url.URL) error {
 	if err != nil {
 		return fmt.Errorf("connecting to PostgreSQL: %w", err)
 	}
-	defer conn.Close(ctx)
+	defer func() { _ = conn.Close(ctx) }()
 	existing, err := conn.Exec(ctx, "select 1 from pg_database where datname = '"+database+"'").ReadAll()
 	if err != nil {
 		return fmt.Errorf("looking for database %s: %w", database, err)

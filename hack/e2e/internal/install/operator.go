@@ -37,8 +37,10 @@ func (c Chart) Install(ctx context.Context) (changed bool, err error) {
 	if current, err := c.current(ctx); current || err != nil {
 		return false, err
 	}
-	args := []string{"upgrade", "--install", Release, c.Dir, "--namespace", Namespace,
-		"--create-namespace", "--wait", "--timeout", "3m"}
+	args := []string{
+		"upgrade", "--install", Release, c.Dir, "--namespace", Namespace,
+		"--create-namespace", "--wait", "--timeout", "3m",
+	}
 	_, err = c.Run(ctx, "", c.Helm, slices.Concat(args, c.values(), c.Flags)...)
 	return true, err
 }

@@ -53,7 +53,7 @@ func Watch(ctx context.Context, url string, dial pgconn.DialFunc, role string) (
 	}
 	ctx, stop := context.WithCancel(ctx)
 	b := &Backends{conn: conn, done: make(chan struct{}), stop: stop, role: role}
-	if b.First, err = b.sample(); err != nil {
+	if b.First, err = b.sample(ctx); err != nil {
 		stop()
 		return nil, errors.Join(err, conn.Close(ctx))
 	}
@@ -64,7 +64,7 @@ func Watch(ctx context.Context, url string, dial pgconn.DialFunc, role string) (
 func (b *Backends) watch(ctx context.Context) {
 	defer close(b.done)
 	for ctx.Err() == nil {
-		count, err := b.sample()
+		count, err := b.sample(ctx)
 		if err != nil {
 			b.err = err
 			return
@@ -78,11 +78,11 @@ func (b *Backends) watch(ctx context.Context) {
 	}
 }
 
-func (b *Backends) sample() (int, error) {
+func (b *Backends) sample(ctx context.Context) (int, error) {
 	const query = `select count(*) from pg_stat_activity
 		where backend_type = 'client backend' and pid <> pg_backend_pid() and ($1::text = '' or usename = $1::text)`
 	// A sample under way is finished: a cancelled one would close the connection.
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	result := b.conn.ExecParams(ctx, query, [][]byte{[]byte(b.role)}, nil, nil, nil).Read()
 	if result.Err != nil {
@@ -92,10 +92,10 @@ func (b *Backends) sample() (int, error) {
 }
 
 // Stop ends the watch and returns what it saw.
-func (b *Backends) Stop() (Seen, error) {
+func (b *Backends) Stop(ctx context.Context) (Seen, error) {
 	b.stop()
 	<-b.done
-	closed := b.conn.Close(context.Background())
+	closed := b.conn.Close(ctx)
 	if b.err != nil {
 		return Seen{}, b.err
 	}

@@ -93,7 +93,7 @@ func (c Clients) client(ctx context.Context, config *pgconn.Config, arrived *syn
 	if err != nil {
 		return fmt.Errorf("connecting: %w", err)
 	}
-	defer conn.Close(context.WithoutCancel(ctx))
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	arrived.Wait()
 	for range c.Rounds {
 		if _, err := conn.Exec(ctx, c.Statement).ReadAll(); err != nil {

@@ -15,11 +15,11 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -118,7 +118,7 @@ func (d *Dialer) tunnel(pod types.NamespacedName) (*tunnel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing a tunnel to pod %s: %w", pod, err)
 	}
-	connection, _, err := spdy.NewDialer(upgrader, &http.Client{Transport: transport}, http.MethodPost, target).
+	connection, _, err := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target).
 		Dial(portforward.PortForwardProtocolV1Name)
 	if err != nil {
 		return nil, fmt.Errorf("opening a tunnel to pod %s: %w", pod, err)
@@ -166,12 +166,12 @@ func (t *tunnel) pipe(data, problems httpstream.Stream) net.Conn {
 	near, far := net.Pipe()
 	go func() {
 		_, _ = io.Copy(far, data)
-		far.Close()
+		_ = far.Close()
 		_, _ = io.Copy(io.Discard, problems)
 	}()
 	go func() {
 		_, _ = io.Copy(data, far)
-		data.Close()
+		_ = data.Close()
 		t.RemoveStreams(data, problems)
 	}()
 	return near

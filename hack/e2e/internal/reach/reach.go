@@ -122,7 +122,7 @@ func answers(ctx context.Context, address string) bool {
 	defer cancel()
 	conn, err := dial(ctx, "tcp", address)
 	if err == nil {
-		conn.Close()
+		_ = conn.Close()
 	}
 	return err == nil || errors.Is(err, syscall.ECONNREFUSED)
 }
