@@ -55,22 +55,27 @@ func (p *pass) groups() map[PoolKey]*group {
 			g = &group{}
 			groups[s.key()] = g
 		}
-		g.entries = g.entries || s.known
-		switch {
-		case !p.steerable(s):
-			s.target = s.now()
-			g.base += s.Held
-			if s.pod != nil && s.pod.Terminating && s.pod.Overdue {
-				g.late += s.Held
-			}
-		case s.now() > 0 || p.startable(s):
-			g.candidates = append(g.candidates, s)
-			g.now += s.now()
-		case s.pod.Pending && s.pod.Coming:
-			g.coming++
-		}
+		p.join(g, s)
 	}
 	return groups
+}
+
+// join counts a seat into its group, for what it is to it.
+func (p *pass) join(g *group, s *seat) {
+	g.entries = g.entries || s.known
+	switch {
+	case !p.steerable(s):
+		s.target = s.now()
+		g.base += s.Held
+		if s.pod != nil && s.pod.Terminating && s.pod.Overdue {
+			g.late += s.Held
+		}
+	case s.now() > 0 || p.startable(s):
+		g.candidates = append(g.candidates, s)
+		g.now += s.now()
+	case s.pod.Pending && s.pod.Coming:
+		g.coming++
+	}
 }
 
 // startable is whether a pod without a grant can use one now.
