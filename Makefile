@@ -77,10 +77,14 @@ test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres $(STAM
 	$(STEP) "Testing hack/localcluster" -- go -C hack/localcluster test ./...
 
 .PHONY: e2e
-e2e: cluster-up images ## End-to-end tests on the local cluster, which stays up
+e2e: cluster-up images $(BIN)/demo ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
 	$(STEP) "Running the end-to-end tests" --expect "up to 15 minutes" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 30m ./hack/e2e/...
+	$(STEP) "Running the demo, twice" --expect "a minute" -- \
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH bash -c '$(BIN)/demo && $(BIN)/demo'
+	$(STEP) "Testing that clusters leave nothing behind" --expect "2 minutes" -- \
+		go -C hack/localcluster test -tags e2e -count=1 -timeout 15m ./e2e
 
 ##@ Build
 
