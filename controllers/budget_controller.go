@@ -122,9 +122,12 @@ func untouched(upstream *poolv1.Upstream) bool {
 	return equality.Semantic.DeepEqual(upstream.Spec, poolv1.UpstreamSpec{}) && upstream.Labels[managedByLabel] == managedBy
 }
 
+// birth is how long an Upstream may take to have its first pool.
+const birth = 10 * time.Second
+
 // young spares an Upstream whose first pool is still on its way to it.
 func (r *BudgetReconciler) young(upstream *poolv1.Upstream) bool {
-	return r.Clock.Since(upstream.CreationTimestamp.Time) < time.Minute
+	return r.Clock.Since(upstream.CreationTimestamp.Time) < birth
 }
 
 // again is when to look once more without being told: soon while a pod has yet to

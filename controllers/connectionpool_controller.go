@@ -68,14 +68,14 @@ type ConnectionPoolReconciler struct {
 	resolving sync.Mutex
 }
 
-// +kubebuilder:rbac:groups=poolfleet.dev,resources=connectionpools,verbs=get;list;watch
+// +kubebuilder:rbac:groups=poolfleet.dev,resources=connectionpools,verbs=list;watch
 // +kubebuilder:rbac:groups=poolfleet.dev,resources=connectionpools/status,verbs=patch
 // +kubebuilder:rbac:groups=poolfleet.dev,resources=connectionpools/finalizers,verbs=update
 // +kubebuilder:rbac:groups=poolfleet.dev,resources=upstreams,verbs=get;list;watch;create
-// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=apps,resources=deployments,verbs=get;list;watch;create;patch
+// +kubebuilder:rbac:groups="",resources=services;serviceaccounts,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
-// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 

@@ -216,7 +216,7 @@ func (s *story) badServers(t *testing.T) []badInput {
 			name:    "more-pods-than-connections",
 			secret:  secretData(narrow),
 			edit:    withReplicas(3),
-			says:    complaint{poolv1.ConditionBudgetGranted, poolv1.ReasonInsufficientBudget, "The pool's 2 connections are enough for 2 of 3 poolers at 1 each: lower spec.replicas, or raise the server's max_connections"},
+			says:    complaint{poolv1.ConditionBudgetGranted, poolv1.ReasonInsufficientBudget, "The pool's 2 connections are enough for 2 of 3 poolers at 1 each: lower spec.replicas, or raise the server's max_connections or the CONNECTION LIMIT of its role or database"},
 			heal:    s.server.running("alter role narrow connection limit -1"),
 			serving: true,
 		},

@@ -32,7 +32,7 @@ func (a *Applier) Prune(ctx context.Context, owner client.Object, kept ...runtim
 		keys.Insert(w.key)
 	}
 	var problems []error
-	for _, kind := range ownedKinds {
+	for _, kind := range prunedKinds {
 		problems = append(problems, a.pruneKind(ctx, owner, kind, keys))
 	}
 	return errors.Join(problems...)

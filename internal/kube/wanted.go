@@ -21,6 +21,15 @@ import (
 
 var deploymentKind = appsv1.SchemeGroupVersion.WithKind("Deployment")
 
+// prunedKinds are the kinds of which a living pool may come to need one less: a
+// NetworkPolicy that is switched off, a published Secret that has a new name. Of the
+// others every pool always has exactly one, and the operator need not be allowed
+// to delete them.
+var prunedKinds = []schema.GroupVersionKind{
+	corev1.SchemeGroupVersion.WithKind("Secret"),
+	networkingv1.SchemeGroupVersion.WithKind("NetworkPolicy"),
+}
+
 // ownedKinds are all kinds that a pool owns, or owned in a release that may have
 // run here before.
 var ownedKinds = []schema.GroupVersionKind{

@@ -8,6 +8,7 @@ package status
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -128,11 +129,11 @@ func budgetGranted(facts Facts) metav1.Condition {
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "The pool has no line in a server's account yet")
 	case a.Share < a.Floor && wanted(facts) > 0:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget,
-			"Upstream %s has %d connections for pools and none is left for this one: a pooler needs at least %d; raise the server's max_connections, or lower the claims of its other pools",
+			"Upstream %s has %d connections for pools and none is left for this one: a pooler needs at least %d; raise the server's max_connections or the CONNECTION LIMIT of its role or database, or lower the claims of its other pools",
 			a.Upstream, a.Budget, a.Floor)
 	case facts.Poolers != nil && facts.Poolers.Bounded < facts.Poolers.Wanted:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget,
-			"The pool's %d connections are enough for %d of %d poolers at %d each: lower spec.replicas, or raise the server's max_connections",
+			"The pool's %d connections are enough for %d of %d poolers at %d each: lower spec.replicas, or raise the server's max_connections or the CONNECTION LIMIT of its role or database",
 			a.Share, facts.Poolers.Bounded, facts.Poolers.Wanted, a.Floor)
 	case a.Waiting > 0:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonWaitingForRelease,
@@ -196,20 +197,23 @@ func configApplied(facts Facts) metav1.Condition {
 	return condition(kind, metav1.ConditionTrue, poolv1.ReasonApplied, "%d of %d poolers run configuration %s", c.Applied, c.Pods, c.Revision)
 }
 
-// readyOf sums up: the first part that is not True is why clients can't connect.
+// readyOf sums up: the first part that is False is why clients can't connect, and
+// where none is, the first that is not known.
 // A budget too small for every pooler asked for, and a reload under way, leave
 // the running poolers serving, so they do not count against it.
 func readyOf(facts Facts, parts []metav1.Condition) metav1.Condition {
 	const kind = poolv1.ConditionReady
 	serving := facts.Poolers != nil && facts.Poolers.Ready > 0
-	for _, p := range parts {
-		if p.Status == metav1.ConditionTrue || (serving && tolerable(p)) {
-			continue
-		}
+	missing := slices.DeleteFunc(slices.Clone(parts), func(p metav1.Condition) bool {
+		return p.Status == metav1.ConditionTrue || (serving && tolerable(p))
+	})
+	for _, p := range missing {
 		if p.Status == metav1.ConditionFalse {
 			return condition(kind, metav1.ConditionFalse, p.Reason, "%s", p.Message)
 		}
-		return condition(kind, unknownUnless(facts.Poolers != nil), cmp.Or(p.Reason, poolv1.ReasonPending), "%s", p.Message)
+	}
+	if len(missing) > 0 {
+		return condition(kind, unknownUnless(facts.Poolers != nil), missing[0].Reason, "%s", missing[0].Message)
 	}
 	return condition(kind, metav1.ConditionTrue, poolv1.ReasonAvailable, "Clients can connect")
 }

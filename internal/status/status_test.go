@@ -121,6 +121,13 @@ func TestConditions(t *testing.T) {
 			"Ready=True/Available", "UpstreamObserved=True/Declared", "BudgetGranted=True/Granted",
 			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied",
 		}},
+		"a setting that is refused before the pool ever ran": {status.Facts{
+			Observed: true, Account: &status.Account{Floor: 1, Share: 92},
+			Blocked: status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonRejected, "leave it out"),
+		}, []string{
+			"Ready=False/Rejected", "UpstreamObserved=True/Observed", "BudgetGranted=Unknown/Pending",
+			"PoolersAvailable=Unknown/Pending", "ConfigApplied=False/Rejected", "Stalled=True/Rejected",
+		}},
 		"a name is taken": {settled(func(f *status.Facts) {
 			f.Blocked = status.Block(poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict, "rename it")
 		}), []string{
