@@ -7,24 +7,20 @@ import (
 	"fmt"
 	"maps"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	apiruntime "k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
 
 	"github.com/poolfleet/poolfleet/hack/e2e/internal/install"
 )
 
-// top is a path of the repository.
-func top(path string) string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", path)
-}
+// top is a path of the repository: tests run in the directory of their package.
+func top(path string) string { return filepath.Join("..", "..", path) }
 
 // tools are the helm and kubectl that `make` builds, so that a machine's own
 // versions do not decide what is tested.
@@ -105,7 +101,7 @@ func only(t *testing.T, objects []unstructured.Unstructured, kind, namespace, na
 
 func convert(t *testing.T, from *unstructured.Unstructured, into any) {
 	t.Helper()
-	if err := apiruntime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(from.Object, into, true); err != nil {
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(from.Object, into, true); err != nil {
 		t.Fatal(err)
 	}
 }
