@@ -57,6 +57,9 @@ func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstr
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	if r.newborn(upstream, seen) {
+		return reconcile.Result{RequeueAfter: birth}, nil // Its first pool is on its way, and will say so.
+	}
 	ledger, account := budget.Next(seen.ledger, seen.facts)
 	want := r.statusOf(upstream, seen, ledger, account)
 	written, err := r.record(ctx, upstream, want)
@@ -124,6 +127,11 @@ func untouched(upstream *poolv1.Upstream) bool {
 
 // birth is how long an Upstream may take to have its first pool.
 const birth = 10 * time.Second
+
+// newborn is an Upstream of which nothing is to be said yet.
+func (r *BudgetReconciler) newborn(upstream *poolv1.Upstream, seen *sighting) bool {
+	return r.young(upstream) && len(seen.pools) == 0 && len(upstream.Status.Ledger) == 0 && upstream.DeletionTimestamp.IsZero()
+}
 
 // young spares an Upstream whose first pool is still on its way to it.
 func (r *BudgetReconciler) young(upstream *poolv1.Upstream) bool {

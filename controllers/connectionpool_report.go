@@ -188,6 +188,9 @@ func (r *ConnectionPoolReconciler) tell(ctx context.Context, pool *poolv1.Connec
 	if ready == nil || before != nil && before.Status == ready.Status && before.Reason == ready.Reason {
 		return
 	}
+	if r.Records.Told(client.ObjectKeyFromObject(pool), string(ready.Status)+"/"+ready.Reason) {
+		return
+	}
 	stalled := meta.IsStatusConditionTrue(conditions, poolv1.ConditionStalled)
 	wasReady := before != nil && before.Status == metav1.ConditionTrue
 	logger := log.FromContext(ctx)

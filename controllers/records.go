@@ -49,11 +49,13 @@ type Records struct {
 	acks  map[types.UID]contract.Status
 	// unready is since when pods have had a grant without being ready.
 	unready map[types.UID]time.Time
+	// told is what was told of pools last.
+	told map[types.NamespacedName]string
 }
 
 // NewRecords returns empty Records.
 func NewRecords() *Records {
-	return &Records{pools: map[types.NamespacedName]Record{}, acks: map[types.UID]contract.Status{}, unready: map[types.UID]time.Time{}}
+	return &Records{pools: map[types.NamespacedName]Record{}, acks: map[types.UID]contract.Status{}, unready: map[types.UID]time.Time{}, told: map[types.NamespacedName]string{}}
 }
 
 // Pool returns the record of a pool; its zero value before the first look.
@@ -88,6 +90,17 @@ func (r *Records) ForgetPool(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.pools, key)
+	delete(r.told, key)
+}
+
+// Told notes what is told of a pool, and reports whether that is what was told
+// last: a cache that is behind would have it told twice.
+func (r *Records) Told(key types.NamespacedName, what string) (before bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before = r.told[key] == what
+	r.told[key] = what
+	return before
 }
 
 // Ack returns what a pod said last of itself.
