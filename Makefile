@@ -138,7 +138,7 @@ $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/kustomize $(BIN)/kubeconform $(
 
 .PHONY: check-packages check-node
 check-packages:
-	$(CHECK) go git gcc linux root apt-get dpkg-deb
+	$(CHECK) go git linux root apt-get dpkg-deb
 
 check-node:
 	$(CHECK) go git linux root apt-get dpkg-deb

@@ -28,7 +28,6 @@ check() {
 	linux) [[ $(uname -s) == Linux ]] || lacks "Linux: namespaces and cgroups make the local cluster's node" ;;
 	root) [[ $(id -u) == 0 ]] || lacks "root: run it with sudo, or in a throw-away virtual machine" ;;
 	apt-get | dpkg-deb) command -v "$1" >/dev/null || lacks "$1: PostgreSQL and PgBouncer come from Debian packages, so this needs Debian or one of its children" ;;
-	gcc) command -v gcc >/dev/null || lacks "gcc, for the race detector: apt-get install gcc libc6-dev" ;;
 	*) command -v "$1" >/dev/null || lacks "$1 is not on the PATH" ;;
 	esac
 }
