@@ -89,7 +89,30 @@ func Standby(t testing.TB, primary *PostgresServer) *PostgresServer {
 		t.Fatalf("copying the primary: %v\n%s", err, output)
 	}
 	server.startAnywhere(t)
+	primary.awaitStreaming(t)
 	return server
+}
+
+// awaitStreaming waits until a standby reads the server's log: a standby takes
+// connections before it does.
+func (s *PostgresServer) awaitStreaming(t testing.TB) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conn := s.monitorConn(t)
+	const query = "select exists (select from pg_stat_replication where state = 'streaming')"
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		var streaming bool
+		if err := conn.QueryRow(t.Context(), query).Scan(&streaming); err != nil {
+			t.Fatalf("looking for the standby: %v", err)
+		}
+		if streaming {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the standby does not read the primary's log")
+		}
+	}
 }
 
 func newPostgres(t testing.TB) *PostgresServer {
