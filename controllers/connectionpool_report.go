@@ -76,7 +76,7 @@ func accountFacts(p *pass) *status.Account {
 	}
 	return &status.Account{
 		Upstream: p.upstream.Name, Budget: valueOr(p.upstream.Status.Capacity.Budget, 0),
-		Floor: line.Floor, Share: *line.Share, Granted: *line.Granted, Held: *line.Held, Waiting: valueOr(line.Waiting, 0),
+		Floor: line.Floor, Share: *line.Share, Granted: *line.Granted, Waiting: valueOr(line.Waiting, 0),
 	}
 }
 

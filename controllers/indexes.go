@@ -18,32 +18,21 @@ import (
 	"github.com/poolfleet/poolfleet/internal/manifests"
 )
 
-// Field indexes, so that an event leads to the objects that refer to it without a
-// list of all.
-const (
-	// poolBySecret finds the pools whose spec names a Secret.
-	poolBySecret = "spec.upstream.secretRef.name"
-	// poolByUpstream finds the pools whose status names an Upstream.
-	poolByUpstream = "status.upstream.name"
-)
+// poolBySecret is a field index: it finds the pools whose spec names a Secret,
+// without a list of all.
+const poolBySecret = "spec.upstream.secretRef.name"
 
-// AddIndexes registers the field indexes that the reconcilers use.
+// AddIndexes registers the field index that the reconcilers use.
 func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	indexes := map[string]func(*poolv1.ConnectionPool) string{
-		poolBySecret:   func(p *poolv1.ConnectionPool) string { return p.Spec.Upstream.SecretRef.Name },
-		poolByUpstream: func(p *poolv1.ConnectionPool) string { return p.Status.Upstream.Name },
+	extract := func(o client.Object) []string {
+		pool, ok := o.(*poolv1.ConnectionPool)
+		if !ok {
+			return nil
+		}
+		return []string{pool.Spec.Upstream.SecretRef.Name}
 	}
-	for name, value := range indexes {
-		extract := func(o client.Object) []string {
-			pool, ok := o.(*poolv1.ConnectionPool)
-			if !ok || value(pool) == "" {
-				return nil
-			}
-			return []string{value(pool)}
-		}
-		if err := indexer.IndexField(ctx, &poolv1.ConnectionPool{}, name, extract); err != nil {
-			return fmt.Errorf("indexing connection pools by %s: %w", name, err)
-		}
+	if err := indexer.IndexField(ctx, &poolv1.ConnectionPool{}, poolBySecret, extract); err != nil {
+		return fmt.Errorf("indexing connection pools by %s: %w", poolBySecret, err)
 	}
 	return nil
 }

@@ -81,18 +81,6 @@ func PodsThatFit(share, floor, replicas int32) int32 {
 	return max(min(replicas, share/max(floor, 1)), 0)
 }
 
-// SplitOverPods divides a pool's share over its pods: evenly, the first ones one
-// more where it does not divide. Each pod gets at least floor, or 0: when the share
-// has not enough floors, the first pods get them.
-func SplitOverPods(share, floor int32, pods []string) map[string]int32 {
-	split := make(map[string]int32, len(pods))
-	fit := PodsThatFit(share, floor, int32(len(pods))) //nolint:gosec // A pool's pods are a few hundred.
-	for i, pod := range pods {
-		split[pod] = part(share, fit, int32(i))
-	}
-	return split
-}
-
 // part is what the i-th of n gets of share; nothing from the n-th on.
 func part(share, n, i int32) int32 {
 	switch {

@@ -269,28 +269,6 @@ func TestALargerBudgetTakesNothingFromAPoolThatHasItsFloorAndWeightAlone(t *test
 	})
 }
 
-func TestSplitOverPods(t *testing.T) {
-	tests := []struct {
-		name         string
-		share, floor int32
-		pods         []string
-		want         map[string]int32
-	}{
-		{"evenly", 10, 1, []string{"p1", "p2"}, map[string]int32{"p1": 5, "p2": 5}},
-		{"the first get one more where it does not divide", 11, 1, []string{"p1", "p2", "p3"}, map[string]int32{"p1": 4, "p2": 4, "p3": 3}},
-		{"the first get their floors where there are too few", 7, 3, []string{"p1", "p2", "p3"}, map[string]int32{"p1": 4, "p2": 3, "p3": 0}},
-		{"a share below the floor serves none", 2, 3, []string{"p1"}, map[string]int32{"p1": 0}},
-		{"no pods", 7, 1, nil, map[string]int32{}},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, budget.SplitOverPods(tt.share, tt.floor, tt.pods)); diff != "" {
-				t.Errorf("split (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
 func TestPodsThatFit(t *testing.T) {
 	for _, tt := range []struct {
 		name                         string

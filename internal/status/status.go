@@ -43,8 +43,8 @@ type Facts struct {
 type Account struct {
 	Upstream string
 	// Budget is what all pools of the server may take.
-	Budget                      int32
-	Floor, Share, Granted, Held int32
+	Budget                int32
+	Floor, Share, Granted int32
 	// Waiting is how many pods of the pool have no grant yet.
 	Waiting int32
 }

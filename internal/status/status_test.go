@@ -21,7 +21,7 @@ var now = metav1.NewTime(time.Unix(1_700_000_000, 0))
 func settled(changes ...func(*status.Facts)) status.Facts {
 	f := status.Facts{
 		Generation: 7, Observed: true,
-		Account: &status.Account{Upstream: "db", Budget: 92, Floor: 1, Share: 92, Granted: 92, Held: 92},
+		Account: &status.Account{Upstream: "db", Budget: 92, Floor: 1, Share: 92, Granted: 92},
 		Poolers: &status.Poolers{Wanted: 2, Bounded: 2, Replicas: 2, Ready: 2, Updated: 2, Current: true},
 		Config:  status.Config{Revision: "r1", Applied: 2, Pods: 2},
 	}
