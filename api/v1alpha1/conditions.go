@@ -107,6 +107,9 @@ const (
 	ConditionReachable = "Reachable"
 	// ConditionWithinBudget is True when what pools may hold fits the budget.
 	ConditionWithinBudget = "WithinBudget"
+	// ConditionHeadroomAvailable is True while connections that are not the pools' stay
+	// within what is left to them.
+	ConditionHeadroomAvailable = "HeadroomAvailable"
 	// ConditionAdmissionActive is True when new server connections count themselves in at the server.
 	ConditionAdmissionActive = "AdmissionActive"
 )
@@ -121,6 +124,15 @@ const (
 	ReasonNoBudget = "NoBudget"
 	// ReasonAdmissionQuery means that connections count themselves in with a query.
 	ReasonAdmissionQuery = "AdmissionQuery"
+	// ReasonAdmissionFails means that the server does not run the admission query, so
+	// that the bound rests on grants alone.
+	ReasonAdmissionFails = "AdmissionFails"
+	// ReasonHeadroom means that others use no more than what is left to them.
+	ReasonHeadroom = "Headroom"
+	// ReasonIntruded means that others use more than what is left to them, at the pools' cost.
+	ReasonIntruded = "Intruded"
+	// ReasonNotVisible means that the server does not show its connections to our role.
+	ReasonNotVisible = "NotVisible"
 	// ReasonBehindPooler means that a pooler hides the server, so that the bound rests on grants alone.
 	ReasonBehindPooler = "BehindPooler"
 	// ReasonNotAnswering means that the server did not answer.

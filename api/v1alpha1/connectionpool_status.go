@@ -135,4 +135,10 @@ type GrantedConnections struct {
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Share *int32 `json:"share,omitempty"`
+
+	// entitled is the share without loans: above it the pool has borrowed what others
+	// leave idle, below it the pool lends.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Entitled *int32 `json:"entitled,omitempty"`
 }

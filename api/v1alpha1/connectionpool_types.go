@@ -219,13 +219,24 @@ type PooledDatabase struct {
 // ServerConnections is a pool's claim on its server's connections, over all its poolers.
 //
 // +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="!has(self.minimum) || !has(self.maximum) || self.minimum <= self.maximum",message="serverConnections.minimum must not be above serverConnections.maximum: lower the one or raise the other"
 type ServerConnections struct {
 	// weight is this pool's part of the budget beside the weights of the server's
-	// other pools. The default is 100.
+	// other pools. The default is 100. What a pool leaves idle is lent to pools whose
+	// clients wait, and comes back when its own clients need it.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=10000
 	Weight int32 `json:"weight,omitempty"`
+
+	// minimum is how many server connections the pool is kept, over all its poolers,
+	// however much others want. It is not lent. A new pool starts when its minimum fits
+	// beside those of the pools that run; until then it waits, and no pool that runs
+	// is cut for it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=262143
+	Minimum int32 `json:"minimum,omitempty"`
 
 	// maximum is how many server connections the pool takes at most, over all its
 	// poolers. What it leaves goes to the server's other pools.

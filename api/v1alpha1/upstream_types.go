@@ -21,6 +21,8 @@ import (
 // +kubebuilder:printcolumn:name="Reserved",type=integer,JSONPath=`.status.capacity.withheld`,description="Connections that pools never take"
 // +kubebuilder:printcolumn:name="Budget",type=integer,JSONPath=`.status.capacity.budget`,description="Connections that all pools together may take"
 // +kubebuilder:printcolumn:name="Granted",type=integer,JSONPath=`.status.granted`,description="Connections that pools may open now"
+// +kubebuilder:printcolumn:name="In Use",type=integer,JSONPath=`.status.use.connections`,description="Client connections that the server has, those of others included"
+// +kubebuilder:printcolumn:name="Pools",type=integer,JSONPath=`.status.poolCount`
 // +kubebuilder:printcolumn:name="Reachable",type=string,JSONPath=`.status.conditions[?(@.type=="Reachable")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Upstream struct {
@@ -76,6 +78,38 @@ type UpstreamSpec struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=63
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
+
+	// namespaces bound and weigh the pools of one namespace together.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=1024
+	Namespaces []NamespaceClaim `json:"namespaces,omitempty"`
+}
+
+// NamespaceClaim is the administrator's word on all pools of one namespace.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.weight) || has(self.maximum)",message="name a weight, a maximum or both for the namespace"
+type NamespaceClaim struct {
+	// name of the namespace.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// weight of the namespace beside other namespaces and pools. Its pools divide it by
+	// their own weights. Without one, each of its pools weighs by itself.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=10000
+	Weight int32 `json:"weight,omitempty"`
+
+	// maximum is how many server connections its pools take at most, all together.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=262143
+	Maximum int32 `json:"maximum,omitempty"`
 }
 
 // UpstreamStatus is the account of a server.
@@ -112,6 +146,24 @@ type UpstreamStatus struct {
 	// +kubebuilder:validation:Minimum=0
 	Granted *int32 `json:"granted,omitempty"`
 
+	// use is what the server itself shows of its connections.
+	// +optional
+	Use ServerUse `json:"use,omitzero"`
+
+	// account tells in words how the budget comes about, what each pool gets and why,
+	// and who waits for whom.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=2048
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	Account []string `json:"account,omitempty"`
+
+	// poolCount is how many pools there are.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	PoolCount *int32 `json:"poolCount,omitempty"`
+
 	// pools are the claims on this server and what each comes to.
 	// +optional
 	// +listType=map
@@ -132,6 +184,30 @@ type UpstreamStatus struct {
 	// +listMapKey=uid
 	// +kubebuilder:validation:MaxItems=4096
 	Ledger []LedgerEntry `json:"ledger,omitempty"`
+}
+
+// ServerUse is what the server itself shows of its connections. While nothing
+// else changes it is written at most every half minute.
+//
+// +kubebuilder:validation:MinProperties=1
+type ServerUse struct {
+	// connections is how many client connections the server has, replication's not
+	// counted. Source: pg_stat_activity.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Connections *int32 `json:"connections,omitempty"`
+
+	// others is how many of them are not the poolers': migrations, people, exporters,
+	// applications that go past the pools.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Others *int32 `json:"others,omitempty"`
+
+	// intruding is how many of the others are beyond capacity.direct. While they are
+	// there, pools divide what is left.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Intruding *int32 `json:"intruding,omitempty"`
 }
 
 // ServerEndpoint is one address of a server.
@@ -249,7 +325,18 @@ type PoolAccount struct {
 	// +kubebuilder:validation:Minimum=1
 	Floor int32 `json:"floor,omitempty"`
 
-	// share is how many connections it gets once all pools have settled.
+	// minimum is how many connections it is kept whatever others want.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Minimum int32 `json:"minimum,omitempty"`
+
+	// entitled is its part of the budget before anything is lent.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	Entitled *int32 `json:"entitled,omitempty"`
+
+	// share is how many connections it gets once all pools have settled: entitled, and
+	// what is lent to it or by it.
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Share *int32 `json:"share,omitempty"`
@@ -268,6 +355,31 @@ type PoolAccount struct {
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Held *int32 `json:"held,omitempty"`
+
+	// oldest is the longest transaction that its poolers wait for before they have let
+	// go of what others are promised.
+	// +optional
+	Oldest OldestTransaction `json:"oldest,omitzero"`
+}
+
+// OldestTransaction names a transaction that holds up a hand-over.
+//
+// +kubebuilder:validation:MinProperties=1
+type OldestTransaction struct {
+	// pod whose server connection it is on.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Pod string `json:"pod,omitempty"`
+
+	// pid of its backend, as pg_stat_activity shows it.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	PID int32 `json:"pid,omitempty"`
+
+	// since is when its last statement was sent.
+	// +optional
+	Since *metav1.Time `json:"since,omitempty"`
 }
 
 // LedgerEntry is what one pooler pod was granted and may hold.

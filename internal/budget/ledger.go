@@ -130,7 +130,12 @@ type PoolAccount struct {
 	Key PoolKey
 	// Weight and Floor are the claim's, at least 1.
 	Weight, Floor int32
-	// Share is what the pool gets once all pools have their pods and have settled.
+	// Minimum is the claim's.
+	Minimum int32
+	// Entitled is what the pool gets once all pools have their pods and have settled,
+	// before anything is lent.
+	Entitled int32
+	// Share is Entitled with what is lent to it, or less what it lends.
 	Share int32
 	// Granted is what its pods may open now, Held what they may still hold.
 	Granted, Held int32

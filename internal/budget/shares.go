@@ -29,6 +29,16 @@ type Limit struct {
 	Connections int32
 }
 
+// NamespaceRule is the administrator's word on all pools of one namespace
+// together. The zero value is none.
+type NamespaceRule struct {
+	// Weight is shared by the namespace's pools in proportion to their own weights; 0
+	// lets each pool weigh by itself.
+	Weight int32
+	// Maximum is what they take at most together; 0 is none.
+	Maximum int32
+}
+
 // Claim is what one pool asks of its server.
 type Claim struct {
 	Key PoolKey
@@ -37,8 +47,19 @@ type Claim struct {
 	// Floor is the least one of its pods can run with: one for each database. Below 1
 	// counts as 1.
 	Floor int32
+	// Minimum is what the pool is kept for whatever others want, once its pods have
+	// started; a pool that is not running starts when its Minimum fits. 0 is none.
+	Minimum int32
 	// Maximum is what the pool takes at most, draining pods included; 0 is none.
 	Maximum int32
+	// Need is how many connections the pool's clients have use for; nil while that is
+	// not known. It decides what is lent, and nothing else.
+	Need *int32
+	// Keeps is true for a pool that could not give a loan back when it is asked to
+	// (session mode): it gets no more than it is entitled to.
+	Keeps bool
+	// Namespace is what the server's administrator says of the pool's namespace.
+	Namespace NamespaceRule
 	// Replicas is how many pods the pool's spec asks for. A pool of 0 has no share.
 	Replicas int32
 	// RoleLimit and DatabaseLimit bind the pool together with the others under them.

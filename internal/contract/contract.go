@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
@@ -123,6 +124,21 @@ func DecodeGrant(annotation string) (Grant, error) {
 	return g, nil
 }
 
+// DemandWindow is the time that Status.Peak looks back.
+const DemandWindow = 5 * time.Second
+
+// LettingGo is what a pod waits for before it has let go of what it must.
+type LettingGo struct {
+	// Connections is how many are above the limits.
+	Connections int32 `json:"connections"`
+	// PID is the backend whose transaction (in session mode: session) is the oldest
+	// one waited for; 0 when it is not known (SHOW SERVERS.remote_pid).
+	PID int32 `json:"pid,omitempty"`
+	// Since is when that transaction was last given to the server, in whole seconds
+	// of Unix time (SHOW SERVERS.request_time).
+	Since int64 `json:"since,omitempty"`
+}
+
 // Status is a pooler's account of itself: what PgBouncer reports, not what it
 // was told.
 type Status struct {
@@ -143,6 +159,19 @@ type Status struct {
 	Waiting int32 `json:"waiting"`
 	// Clients is the client connections.
 	Clients int32 `json:"clients"`
+	// Peak is the most server connections in use by clients at once in the last
+	// DemandWindow, as sampled (SHOW POOLS.sv_active).
+	Peak int32 `json:"peak"`
+	// Starved is how many clients have been waiting, now and in every sample of the
+	// last second, for a database that has all the server connections its limit
+	// allows. Clients that wait for a login, or for a server that is away, are not
+	// counted: more connections would not serve them.
+	Starved int32 `json:"starved"`
+	// Refused is how many logins at the server were refused since the container
+	// started, because the server had no room (its own limits, or admission).
+	Refused int64 `json:"refused"`
+	// LettingGo is set while limits are lowered and connections are above them.
+	LettingGo *LettingGo `json:"lettingGo,omitempty"`
 	// Draining is true once the pod was told to end.
 	Draining bool `json:"draining,omitempty"`
 	// Problem says in words why the newest configuration is not in force; no secret in it.

@@ -33,6 +33,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.GrantedConnectionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LedgerEntry"):
 		return &apiv1alpha1.LedgerEntryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("NamespaceClaim"):
+		return &apiv1alpha1.NamespaceClaimApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("OldestTransaction"):
+		return &apiv1alpha1.OldestTransactionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Parameter"):
 		return &apiv1alpha1.ParameterApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PodOverrides"):
@@ -61,6 +65,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ServerEndpointApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerIdentity"):
 		return &apiv1alpha1.ServerIdentityApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ServerUse"):
+		return &apiv1alpha1.ServerUseApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Upstream"):
 		return &apiv1alpha1.UpstreamApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UpstreamSecretReference"):

@@ -174,6 +174,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.GrantedConnections
   map:
     fields:
+    - name: entitled
+      type:
+        scalar: numeric
     - name: granted
       type:
         scalar: numeric
@@ -207,8 +210,32 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: uid
       type:
         scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.NamespaceClaim
+  map:
+    fields:
+    - name: maximum
+      type:
+        scalar: numeric
+    - name: name
+      type:
+        scalar: string
+    - name: weight
+      type:
+        scalar: numeric
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.NetworkPolicyMode
   scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.OldestTransaction
+  map:
+    fields:
+    - name: pid
+      type:
+        scalar: numeric
+    - name: pod
+      type:
+        scalar: string
+    - name: since
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.Parameter
   map:
     fields:
@@ -271,6 +298,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.PoolAccount
   map:
     fields:
+    - name: entitled
+      type:
+        scalar: numeric
     - name: floor
       type:
         scalar: numeric
@@ -280,12 +310,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: held
       type:
         scalar: numeric
+    - name: minimum
+      type:
+        scalar: numeric
     - name: name
       type:
         scalar: string
     - name: namespace
       type:
         scalar: string
+    - name: oldest
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.OldestTransaction
     - name: share
       type:
         scalar: numeric
@@ -407,6 +443,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maximum
       type:
         scalar: numeric
+    - name: minimum
+      type:
+        scalar: numeric
     - name: weight
       type:
         scalar: numeric
@@ -431,6 +470,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: version
       type:
         scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.ServerUse
+  map:
+    fields:
+    - name: connections
+      type:
+        scalar: numeric
+    - name: intruding
+      type:
+        scalar: numeric
+    - name: others
+      type:
+        scalar: numeric
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.Upstream
   map:
     fields:
@@ -489,9 +540,23 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maxServerConnections
       type:
         scalar: numeric
+    - name: namespaces
+      type:
+        list:
+          elementType:
+            namedType: com.github.poolfleet.poolfleet.api.v1alpha1.NamespaceClaim
+          elementRelationship: associative
+          keys:
+          - name
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.UpstreamStatus
   map:
     fields:
+    - name: account
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
     - name: capacity
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.Capacity
@@ -528,6 +593,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: poolCount
+      type:
+        scalar: numeric
     - name: pools
       type:
         list:
@@ -540,6 +608,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: server
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.ServerIdentity
+    - name: use
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.ServerUse
 - name: io.k8s.api.core.v1.Affinity
   map:
     fields:

@@ -14,6 +14,9 @@ type GrantedConnectionsApplyConfiguration struct {
 	Granted *int32 `json:"granted,omitempty"`
 	// share is how many they may open once the pools of the server have settled.
 	Share *int32 `json:"share,omitempty"`
+	// entitled is the share without loans: above it the pool has borrowed what others
+	// leave idle, below it the pool lends.
+	Entitled *int32 `json:"entitled,omitempty"`
 }
 
 // GrantedConnectionsApplyConfiguration constructs a declarative configuration of the GrantedConnections type for use with
@@ -35,5 +38,13 @@ func (b *GrantedConnectionsApplyConfiguration) WithGranted(value int32) *Granted
 // If called multiple times, the Share field is set to the value of the last call.
 func (b *GrantedConnectionsApplyConfiguration) WithShare(value int32) *GrantedConnectionsApplyConfiguration {
 	b.Share = &value
+	return b
+}
+
+// WithEntitled sets the Entitled field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Entitled field is set to the value of the last call.
+func (b *GrantedConnectionsApplyConfiguration) WithEntitled(value int32) *GrantedConnectionsApplyConfiguration {
+	b.Entitled = &value
 	return b
 }

@@ -18,7 +18,12 @@ type PoolAccountApplyConfiguration struct {
 	Weight *int32 `json:"weight,omitempty"`
 	// floor is the least that one of its poolers needs: one for each database.
 	Floor *int32 `json:"floor,omitempty"`
-	// share is how many connections it gets once all pools have settled.
+	// minimum is how many connections it is kept whatever others want.
+	Minimum *int32 `json:"minimum,omitempty"`
+	// entitled is its part of the budget before anything is lent.
+	Entitled *int32 `json:"entitled,omitempty"`
+	// share is how many connections it gets once all pools have settled: entitled, and
+	// what is lent to it or by it.
 	Share *int32 `json:"share,omitempty"`
 	// granted is how many connections its poolers may open now.
 	Granted *int32 `json:"granted,omitempty"`
@@ -26,6 +31,9 @@ type PoolAccountApplyConfiguration struct {
 	Waiting *int32 `json:"waiting,omitempty"`
 	// held is how many connections its poolers may still hold.
 	Held *int32 `json:"held,omitempty"`
+	// oldest is the longest transaction that its poolers wait for before they have let
+	// go of what others are promised.
+	Oldest *OldestTransactionApplyConfiguration `json:"oldest,omitempty"`
 }
 
 // PoolAccountApplyConfiguration constructs a declarative configuration of the PoolAccount type for use with
@@ -66,6 +74,22 @@ func (b *PoolAccountApplyConfiguration) WithFloor(value int32) *PoolAccountApply
 	return b
 }
 
+// WithMinimum sets the Minimum field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Minimum field is set to the value of the last call.
+func (b *PoolAccountApplyConfiguration) WithMinimum(value int32) *PoolAccountApplyConfiguration {
+	b.Minimum = &value
+	return b
+}
+
+// WithEntitled sets the Entitled field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Entitled field is set to the value of the last call.
+func (b *PoolAccountApplyConfiguration) WithEntitled(value int32) *PoolAccountApplyConfiguration {
+	b.Entitled = &value
+	return b
+}
+
 // WithShare sets the Share field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Share field is set to the value of the last call.
@@ -95,5 +119,13 @@ func (b *PoolAccountApplyConfiguration) WithWaiting(value int32) *PoolAccountApp
 // If called multiple times, the Held field is set to the value of the last call.
 func (b *PoolAccountApplyConfiguration) WithHeld(value int32) *PoolAccountApplyConfiguration {
 	b.Held = &value
+	return b
+}
+
+// WithOldest sets the Oldest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Oldest field is set to the value of the last call.
+func (b *PoolAccountApplyConfiguration) WithOldest(value *OldestTransactionApplyConfiguration) *PoolAccountApplyConfiguration {
+	b.Oldest = value
 	return b
 }

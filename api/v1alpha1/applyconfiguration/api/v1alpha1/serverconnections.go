@@ -11,8 +11,14 @@ package v1alpha1
 // ServerConnections is a pool's claim on its server's connections, over all its poolers.
 type ServerConnectionsApplyConfiguration struct {
 	// weight is this pool's part of the budget beside the weights of the server's
-	// other pools. The default is 100.
+	// other pools. The default is 100. What a pool leaves idle is lent to pools whose
+	// clients wait, and comes back when its own clients need it.
 	Weight *int32 `json:"weight,omitempty"`
+	// minimum is how many server connections the pool is kept, over all its poolers,
+	// however much others want. It is not lent. A new pool starts when its minimum fits
+	// beside those of the pools that run; until then it waits, and no pool that runs
+	// is cut for it.
+	Minimum *int32 `json:"minimum,omitempty"`
 	// maximum is how many server connections the pool takes at most, over all its
 	// poolers. What it leaves goes to the server's other pools.
 	Maximum *int32 `json:"maximum,omitempty"`
@@ -29,6 +35,14 @@ func ServerConnections() *ServerConnectionsApplyConfiguration {
 // If called multiple times, the Weight field is set to the value of the last call.
 func (b *ServerConnectionsApplyConfiguration) WithWeight(value int32) *ServerConnectionsApplyConfiguration {
 	b.Weight = &value
+	return b
+}
+
+// WithMinimum sets the Minimum field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Minimum field is set to the value of the last call.
+func (b *ServerConnectionsApplyConfiguration) WithMinimum(value int32) *ServerConnectionsApplyConfiguration {
+	b.Minimum = &value
 	return b
 }
 

@@ -24,6 +24,8 @@ type UpstreamSpecApplyConfiguration struct {
 	// allowedNamespaces are the namespaces whose pools may use this server. Empty
 	// means all.
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
+	// namespaces bound and weigh the pools of one namespace together.
+	Namespaces []NamespaceClaimApplyConfiguration `json:"namespaces,omitempty"`
 }
 
 // UpstreamSpecApplyConfiguration constructs a declarative configuration of the UpstreamSpec type for use with
@@ -54,6 +56,19 @@ func (b *UpstreamSpecApplyConfiguration) WithMaxServerConnections(value int32) *
 func (b *UpstreamSpecApplyConfiguration) WithAllowedNamespaces(values ...string) *UpstreamSpecApplyConfiguration {
 	for i := range values {
 		b.AllowedNamespaces = append(b.AllowedNamespaces, values[i])
+	}
+	return b
+}
+
+// WithNamespaces adds the given value to the Namespaces field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Namespaces field.
+func (b *UpstreamSpecApplyConfiguration) WithNamespaces(values ...*NamespaceClaimApplyConfiguration) *UpstreamSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithNamespaces")
+		}
+		b.Namespaces = append(b.Namespaces, *values[i])
 	}
 	return b
 }

@@ -26,6 +26,13 @@ type UpstreamStatusApplyConfiguration struct {
 	Capacity *CapacityApplyConfiguration `json:"capacity,omitempty"`
 	// granted is how many connections pools may open now, all together.
 	Granted *int32 `json:"granted,omitempty"`
+	// use is what the server itself shows of its connections.
+	Use *ServerUseApplyConfiguration `json:"use,omitempty"`
+	// account tells in words how the budget comes about, what each pool gets and why,
+	// and who waits for whom.
+	Account []string `json:"account,omitempty"`
+	// poolCount is how many pools there are.
+	PoolCount *int32 `json:"poolCount,omitempty"`
 	// pools are the claims on this server and what each comes to.
 	Pools []PoolAccountApplyConfiguration `json:"pools,omitempty"`
 	// ledgerGeneration numbers the grants. It only grows.
@@ -96,6 +103,32 @@ func (b *UpstreamStatusApplyConfiguration) WithCapacity(value *CapacityApplyConf
 // If called multiple times, the Granted field is set to the value of the last call.
 func (b *UpstreamStatusApplyConfiguration) WithGranted(value int32) *UpstreamStatusApplyConfiguration {
 	b.Granted = &value
+	return b
+}
+
+// WithUse sets the Use field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Use field is set to the value of the last call.
+func (b *UpstreamStatusApplyConfiguration) WithUse(value *ServerUseApplyConfiguration) *UpstreamStatusApplyConfiguration {
+	b.Use = value
+	return b
+}
+
+// WithAccount adds the given value to the Account field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Account field.
+func (b *UpstreamStatusApplyConfiguration) WithAccount(values ...string) *UpstreamStatusApplyConfiguration {
+	for i := range values {
+		b.Account = append(b.Account, values[i])
+	}
+	return b
+}
+
+// WithPoolCount sets the PoolCount field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PoolCount field is set to the value of the last call.
+func (b *UpstreamStatusApplyConfiguration) WithPoolCount(value int32) *UpstreamStatusApplyConfiguration {
+	b.PoolCount = &value
 	return b
 }
 
