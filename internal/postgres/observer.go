@@ -71,6 +71,9 @@ type Observation struct {
 	RoleLimit     *int32 `json:"roleLimit"`
 	DatabaseLimit *int32 `json:"databaseLimit"`
 
+	// RoleOID is the role's number at the server (pg_roles.oid). Connections are
+	// counted by it: it is short, and a role that is dropped makes no query fail.
+	RoleOID uint32 `json:"roleOID"`
 	// Superuser is whether the role is one.
 	Superuser bool `json:"superuser"`
 	// CanReadAllStats is whether pg_stat_activity hides nothing from the role.
@@ -95,6 +98,13 @@ type Observation struct {
 	Backends []BackendCount `json:"-"`
 	// InUse is the sum of Backends.
 	InUse int32 `json:"-"`
+
+	// AdmissionChecked is whether the look ran the count that every server connection
+	// of a pool counts itself in with.
+	AdmissionChecked bool `json:"-"`
+	// AdmissionProblem says why that count can not hold the pools at this server: it
+	// was refused, or it disagrees with the server's settings. Empty if it agrees.
+	AdmissionProblem string `json:"-"`
 }
 
 // BackendCount is how many connections go by one database, role and application_name.

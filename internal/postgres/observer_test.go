@@ -87,6 +87,9 @@ func TestObserveReadsWhatAPlainRoleMayRead(t *testing.T) {
 			{"shop", "app", "testenv", 2},
 		},
 	}
+	if err := server.Superuser(t).QueryRow(t.Context(), `select oid from pg_roles where rolname = 'app'`).Scan(&want.RoleOID); err != nil {
+		t.Fatal(err)
+	}
 	ignored := cmpopts.IgnoreFields(Observation{}, "Version", "VersionNum", "SystemIdentifier", "StartTime")
 	if diff := cmp.Diff(want, got, ignored); diff != "" {
 		t.Error(diff)

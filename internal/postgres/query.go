@@ -18,6 +18,7 @@ select pg_catalog.json_build_object(
   'roleLimit', (select nullif(rolconnlimit, -1) from pg_catalog.pg_roles where rolname = session_user),
   'databaseLimit', (select case when datconnlimit >= 0 then datconnlimit end
                     from pg_catalog.pg_database where datname = pg_catalog.current_database()),
+  'roleOID', (select oid::bigint from pg_catalog.pg_roles where rolname = session_user),
   'superuser', (select rolsuper from pg_catalog.pg_roles where rolname = session_user),
   'canReadAllStats', pg_catalog.pg_has_role(session_user, 'pg_read_all_stats', 'usage'),
   'startMicros', (extract(epoch from pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint,
