@@ -69,7 +69,7 @@ cluster-down: ## Stop the local cluster and remove every trace of it from the ho
 ##@ Test
 
 .PHONY: test
-test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres $(STAMPS)/localcluster ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
+test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/postgres-versions $(STAMPS)/localcluster ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
 	$(STEP) "Testing the operator" --expect "about 2 minutes after the first build" -- go test -timeout 20m ./...
 	$(STEP) "Looking for data races where no Kubernetes code is linked" -- hack/race.sh
 	$(STEP) "Testing hack/tools" -- go -C hack/tools test ./...
@@ -154,6 +154,13 @@ $(STAMPS)/rootfs-%: $(call go_files,hack/images/internal/rootfs hack/images/inte
 	$(STEP) "Unpacking Debian packages: $*" --expect "about a minute" \
 		--hint "packages come from the sources that apt is set up with: does apt-get update work?" -- \
 		$(BIN)/images rootfs --set $* --out $(ROOTFS)/$*
+	@mkdir -p $(@D) && touch $@
+
+# Tests run every PostgreSQL that is supported; Debian has the newest alone.
+$(STAMPS)/postgres-versions: hack/postgres.sh hack/postgres-versions.txt $(STAMPS)/rootfs-postgres
+	$(STEP) "Bringing PostgreSQL's older versions" --expect "about half a minute" \
+		--hint "they are npm packages, from the registry that npm is set up with: does npm ping work?" -- \
+		hack/postgres.sh $(ROOTFS)
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/images: $(PRODUCT) $(BIN)/images

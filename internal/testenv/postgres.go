@@ -68,18 +68,19 @@ func Postgres(t testing.TB, settings map[string]string, options ...PostgresOptio
 	for _, option := range options {
 		option(&chosen)
 	}
-	server := newPostgres(t)
-	copyTemplate(t, server.root, server.outside)
+	server := newPostgres(t, rootOf(t, chosen.version))
+	copyTemplate(t, server.root, server.outside, chosen.version)
 	writeConfiguration(t, server, settings, chosen)
 	server.startAnywhere(t)
 	return server
 }
 
 // Standby starts a hot standby that streams from the primary. It has the
-// primary's settings, users and certificate.
+// primary's settings, users and certificate. It takes the newest version: the
+// others come without pg_basebackup.
 func Standby(t testing.TB, primary *PostgresServer) *PostgresServer {
 	t.Helper()
-	server := newPostgres(t)
+	server := newPostgres(t, primary.root)
 	server.CA = primary.CA
 	cmd := Command(t, server.root, "/usr/bin/pg_basebackup", "--pgdata="+server.inside, "--host="+primary.Host,
 		"--port="+strconv.Itoa(int(primary.Port)), "--username="+SuperuserName, "--no-password",
@@ -115,9 +116,8 @@ func (s *PostgresServer) awaitStreaming(t testing.TB) {
 	}
 }
 
-func newPostgres(t testing.TB) *PostgresServer {
+func newPostgres(t testing.TB, root string) *PostgresServer {
 	t.Helper()
-	root := Rootfs(t, "postgres")
 	outside, inside := RunDir(t, root)
 	server := &PostgresServer{
 		Host: "127.0.0.1", root: root,

@@ -4,6 +4,7 @@
 package testenv
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -11,7 +12,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -20,8 +24,9 @@ import (
 type PostgresOption func(*postgresOptions)
 
 type postgresOptions struct {
-	tls bool
-	hba []string
+	tls     bool
+	hba     []string
+	version int
 }
 
 // WithTLS makes the server offer TLS (ssl = on), with a certificate for
@@ -35,13 +40,64 @@ func WithHBA(lines ...string) PostgresOption {
 	return func(o *postgresOptions) { o.hba = lines }
 }
 
+// Version makes it a PostgreSQL of that major version, one of Versions. Without,
+// it is Debian's, the newest.
+func Version(major int) PostgresOption {
+	return func(o *postgresOptions) { o.version = major }
+}
+
+// Versions are the major versions that there are for this machine's architecture,
+// from the oldest to the newest.
+func Versions(t testing.TB) []int {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(repository(t), "hack", "postgres-versions.txt"))
+	if err != nil {
+		t.Fatalf("reading which versions of PostgreSQL there are: %v", err)
+	}
+	architecture := map[string]string{"amd64": "x64"}[runtime.GOARCH]
+	line := regexp.MustCompile(`(?m)^(\d+)\.\S+ ` + cmp.Or(architecture, runtime.GOARCH) + ` `)
+	var versions []int
+	for _, match := range line.FindAllStringSubmatch(string(text), -1) {
+		versions = append(versions, number(t, match[1]))
+	}
+	return append(versions, newest(t))
+}
+
+// newest is the version that Debian has.
+func newest(t testing.TB) int {
+	t.Helper()
+	servers, err := filepath.Glob(filepath.Join(Rootfs(t, "postgres"), "usr/lib/postgresql/*"))
+	if err != nil || len(servers) != 1 {
+		t.Fatalf("looking for Debian's PostgreSQL: found %v, %v", servers, err)
+	}
+	return number(t, filepath.Base(servers[0]))
+}
+
+func number(t testing.TB, text string) int {
+	t.Helper()
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("reading a version of PostgreSQL: %v", err)
+	}
+	return n
+}
+
+// rootOf returns the root file system with the server of a version, 0 for Debian's.
+func rootOf(t testing.TB, version int) string {
+	t.Helper()
+	if version == 0 || version == newest(t) {
+		return Rootfs(t, "postgres")
+	}
+	return Rootfs(t, fmt.Sprintf("postgres-%d", version))
+}
+
 // copyTemplate makes a data directory from one that initdb made earlier: copying
 // it takes a fraction of the time.
-func copyTemplate(t testing.TB, root, data string) {
+func copyTemplate(t testing.TB, root, data string, version int) {
 	t.Helper()
 	template := templateFor(t, root)
 	if _, err := os.Stat(template); err != nil {
-		makeTemplate(t, root, template)
+		makeTemplate(t, root, template, version)
 	}
 	if output, err := exec.CommandContext(t.Context(), "cp", "--archive", template, data).CombinedOutput(); err != nil {
 		t.Fatalf("copying a data directory: %v\n%s", err, output)
@@ -60,13 +116,16 @@ func templateFor(t testing.TB, root string) string {
 	return filepath.Join(filepath.Dir(root), ".postgres-data-"+hex.EncodeToString(sum[:6]))
 }
 
-func makeTemplate(t testing.TB, root, template string) {
+func makeTemplate(t testing.TB, root, template string, version int) {
 	t.Helper()
 	outside, inside := RunDir(t, root)
 	writeOwned(t, filepath.Join(outside, "password"), SuperuserPassword+"\n")
 	cmd := Command(t, root, "/usr/bin/initdb", "--pgdata="+inside+"/data", "--username="+SuperuserName,
 		"--pwfile="+inside+"/password", "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C.UTF-8",
-		"--no-sync", "--no-instructions", "--no-data-checksums")
+		"--no-sync")
+	if version == 0 || version >= 18 { // Checksums are off where the option is not known.
+		cmd.Args = append(cmd.Args, "--no-data-checksums")
+	}
 	if output, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("making a data directory: %v\n%s", err, output)
 	}

@@ -6,6 +6,7 @@ package testenv_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -38,6 +39,19 @@ func TestPostgresHasTheSettingsAskedForAndKeepsItsDataOverARestart(t *testing.T)
 	server.Exec(t, `insert into kept values (1)`)
 	if got := read[string](t, server.Connect(t, "app", "it's", "postgres"), "select current_user"); got != "app" {
 		t.Errorf("connected as %s, want app", got)
+	}
+}
+
+func TestEveryVersionServes(t *testing.T) {
+	t.Parallel()
+	for _, version := range testenv.Versions(t) {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			t.Parallel()
+			server := testenv.Postgres(t, nil, testenv.Version(version))
+			if got := read[int](t, server.Superuser(t), "select current_setting('server_version_num')::int / 10000"); got != version {
+				t.Errorf("PostgreSQL %d answers", got)
+			}
+		})
 	}
 }
 

@@ -24,7 +24,8 @@ const UserID = 65532
 // is not .cache/rootfs of the repository.
 const RootfsVariable = "POOLFLEET_ROOTFS"
 
-// Rootfs returns the root file system of a set: "pgbouncer" or "postgres".
+// Rootfs returns the root file system of a set: "pgbouncer", "postgres", or one of
+// PostgreSQL's older versions, such as "postgres-13".
 func Rootfs(t testing.TB, set string) string {
 	t.Helper()
 	parent := os.Getenv(RootfsVariable)
@@ -33,7 +34,7 @@ func Rootfs(t testing.TB, set string) string {
 	}
 	root := filepath.Join(parent, set)
 	if _, err := os.Stat(filepath.Join(root, "usr")); err != nil {
-		t.Fatalf("the root file system %q is not in %s: `make test` brings it, or `cd hack/images && go run . rootfs --set %s --out %s`", set, parent, set, root)
+		t.Fatalf("the root file system %q is not in %s: `make test` brings it, or `make .cache/stamps/postgres-versions .cache/stamps/rootfs-pgbouncer`", set, parent)
 	}
 	return root
 }
