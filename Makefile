@@ -86,6 +86,13 @@ e2e: cluster-up images $(BIN)/demo ## End-to-end tests on the local cluster, whi
 	$(STEP) "Testing that clusters leave nothing behind" --expect "2 minutes" -- \
 		go -C hack/localcluster test -tags e2e -count=1 -timeout 15m ./e2e
 
+.PHONY: bench
+bench: cluster-up images $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Measure: a pod against PgBouncer by hand, admission, hand-overs and loans on the local cluster
+	$(STEP) "Measuring on this machine" --expect "about 2 minutes" -- \
+		go test -tags bench -v -count=1 -timeout 20m ./hack/bench/
+	$(STEP) "Measuring on the local cluster" --expect "about 8 minutes" -- \
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e,bench -run TestBench -v -count=1 -timeout 30m ./hack/e2e/
+
 ##@ Build
 
 .PHONY: images
