@@ -102,7 +102,7 @@ func (b *benchmark) client(ctx context.Context, config *pgconn.Config) {
 }
 
 // backends are the connections of both pools at the server.
-func (b *benchmark) backends(t *testing.T, conn *pgconn.PgConn) (left, right int) {
+func backends(t *testing.T, conn *pgconn.PgConn) (left, right int) {
 	t.Helper()
 	const query = `select count(*) filter (where usename = 'left')::text || ' ' || count(*) filter (where usename = 'right')::text
 		from pg_stat_activity where application_name <> 'poolfleet-probe'`
@@ -134,7 +134,7 @@ func (b *benchmark) watch(t *testing.T) *pgconn.PgConn {
 func (b *benchmark) until(t *testing.T, conn *pgconn.PgConn, what string, arrived func(left, right int) bool) time.Duration {
 	t.Helper()
 	for started := time.Now(); ; time.Sleep(5 * time.Millisecond) {
-		left, right := b.backends(t, conn)
+		left, right := backends(t, conn)
 		if arrived(left, right) {
 			return time.Since(started)
 		}
@@ -148,8 +148,9 @@ func (b *benchmark) until(t *testing.T, conn *pgconn.PgConn, what string, arrive
 // for more.
 func (b *benchmark) handOvers(t *testing.T) {
 	conn := b.watch(t)
-	defer b.busy(t, "left", 120)()
-	defer b.busy(t, "right", 120)()
+	stopLeft, stopRight := b.busy(t, "left", 120), b.busy(t, "right", 120)
+	defer stopLeft()
+	defer stopRight()
 	b.until(t, conn, "all is in use", func(left, right int) bool { return left+right >= b.budget-2 })
 	var times, used []float64
 	for turn := range 2 * benchTurns {
@@ -169,7 +170,7 @@ func (b *benchmark) inUse(t *testing.T, conn *pgconn.PgConn, span time.Duration)
 	t.Helper()
 	sum, samples := 0, 0
 	for started := time.Now(); time.Since(started) < span; time.Sleep(10 * time.Millisecond) {
-		left, right := b.backends(t, conn)
+		left, right := backends(t, conn)
 		sum, samples = sum+left+right, samples+1
 	}
 	return float64(sum) / float64(samples*b.budget)
