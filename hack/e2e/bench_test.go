@@ -131,7 +131,7 @@ func (b *benchmark) watch(t *testing.T) *pgconn.PgConn {
 }
 
 // until returns how long it takes until the server shows what is awaited.
-func (b *benchmark) until(t *testing.T, conn *pgconn.PgConn, what string, arrived func(left, right int) bool) time.Duration {
+func until(t *testing.T, conn *pgconn.PgConn, what string, arrived func(left, right int) bool) time.Duration {
 	t.Helper()
 	for started := time.Now(); ; time.Sleep(5 * time.Millisecond) {
 		left, right := backends(t, conn)
@@ -151,13 +151,13 @@ func (b *benchmark) handOvers(t *testing.T) {
 	stopLeft, stopRight := b.busy(t, "left", 120), b.busy(t, "right", 120)
 	defer stopLeft()
 	defer stopRight()
-	b.until(t, conn, "all is in use", func(left, right int) bool { return left+right >= b.budget-2 })
+	until(t, conn, "all is in use", func(left, right int) bool { return left+right >= b.budget-2 })
 	var times, used []float64
 	for turn := range 2 * benchTurns {
 		weight := int32(300 - 200*(turn%2))
 		b.change(t, b.left, func() { b.left.Spec.ServerConnections.Weight = weight })
 		goal := b.budget * int(weight) / (int(weight) + 100)
-		took := b.until(t, conn, "the share has moved", func(left, _ int) bool { return left >= goal-1 && left <= goal+1 })
+		took := until(t, conn, "the share has moved", func(left, _ int) bool { return left >= goal-1 && left <= goal+1 })
 		times = append(times, took.Seconds())
 		used = append(used, b.inUse(t, conn, 4*time.Second))
 	}
@@ -185,11 +185,11 @@ func (b *benchmark) loans(t *testing.T) {
 	for range benchTurns {
 		time.Sleep(idle)
 		stopLeft := b.busy(t, "left", 150)
-		out = append(out, b.until(t, conn, "the idle pool's connections serve", func(left, _ int) bool { return left > half+half/2 }).Seconds())
+		out = append(out, until(t, conn, "the idle pool's connections serve", func(left, _ int) bool { return left > half+half/2 }).Seconds())
 		time.Sleep(2 * time.Second)
 		used = append(used, b.inUse(t, conn, 3*time.Second))
 		stopRight := b.busy(t, "right", 120)
-		back = append(back, b.until(t, conn, "the loan is back", func(_, right int) bool { return right >= half-1 }).Seconds())
+		back = append(back, until(t, conn, "the loan is back", func(_, right int) bool { return right >= half-1 }).Seconds())
 		stopRight()
 		stopLeft()
 	}
