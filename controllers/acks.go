@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -27,6 +28,9 @@ type StatusAsker interface {
 type HTTPAsker struct {
 	client *http.Client
 }
+
+// errWrongKey means that the pod knows another key: its pool was made anew.
+var errWrongKey = errors.New("the pod does not know the pool's key")
 
 // askTimeout bounds one question to one pod. A pod that does not answer has not
 // acknowledged, which costs others only time.
@@ -58,6 +62,9 @@ func (a *HTTPAsker) Ask(ctx context.Context, podIP string, key []byte) (contract
 		return contract.Status{}, fmt.Errorf("asking a pooler for its status: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusForbidden {
+		return contract.Status{}, fmt.Errorf("asking a pooler for its status: %w", errWrongKey)
+	}
 	body, err := contract.ReadResponse(resp, key, nonce)
 	if err != nil {
 		return contract.Status{}, fmt.Errorf("asking a pooler for its status: %w", err)

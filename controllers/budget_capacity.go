@@ -104,9 +104,9 @@ func reserveOf(spec poolv1.UpstreamSpec) budget.Reserve {
 }
 
 // budget is what the pools of the watched namespaces may take: the server's
-// budget less what the pools of others hold or are due.
+// budget less what intruders use, and less what the pools of others hold or are due.
 func (s *sighting) budget() int32 {
-	total := valueOr(s.capacity.Budget, 0)
+	total := max(valueOr(s.capacity.Budget, 0)-valueOr(s.use.now.Intruding, 0), 0)
 	if len(s.foreignAccounts) == 0 {
 		return total
 	}
@@ -145,7 +145,10 @@ func claimsOf(upstream *poolv1.Upstream, pools []poolv1.ConnectionPool) []budget
 		claims = append(claims, budget.Claim{
 			Key:           budget.PoolKey{Namespace: pool.Namespace, Name: pool.Name},
 			Weight:        cmp.Or(pool.Spec.ServerConnections.Weight, defaultWeight),
+			Minimum:       pool.Spec.ServerConnections.Minimum,
 			Maximum:       pool.Spec.ServerConnections.Maximum,
+			Keeps:         pool.Spec.Mode == poolv1.PoolModeSession,
+			Namespace:     ruleFor(upstream, pool.Namespace),
 			Floor:         int32(max(1, len(pool.Spec.Databases))), //nolint:gosec // At most 32 by the CRD.
 			Replicas:      replicasOf(pool),
 			RoleLimit:     limitOf(pool.Status.Upstream.Role, pool.Status.Upstream.RoleConnectionLimit),
@@ -154,6 +157,19 @@ func claimsOf(upstream *poolv1.Upstream, pools []poolv1.ConnectionPool) []budget
 		})
 	}
 	return slices.Clip(claims)
+}
+
+// ruleFor is the administrator's word on a namespace.
+func ruleFor(upstream *poolv1.Upstream, namespace string) budget.NamespaceRule {
+	if upstream == nil {
+		return budget.NamespaceRule{}
+	}
+	for _, n := range upstream.Spec.Namespaces {
+		if n.Name == namespace {
+			return budget.NamespaceRule{Weight: n.Weight, Maximum: n.Maximum}
+		}
+	}
+	return budget.NamespaceRule{}
 }
 
 // limitOf is a CONNECTION LIMIT that all pools with the same role or database share.

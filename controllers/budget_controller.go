@@ -117,6 +117,7 @@ func (r *BudgetReconciler) release(ctx context.Context, upstream *poolv1.Upstrea
 	}
 	log.FromContext(ctx).Info("Letting go of an upstream that nothing holds connections of")
 	metrics.ForgetUpstream(upstream.Name)
+	r.Records.ForgetServer(upstream.Name)
 	return true, client.IgnoreNotFound(r.Update(ctx, upstream))
 }
 
@@ -148,6 +149,9 @@ func again(ledger budget.Ledger, seen *sighting) time.Duration {
 	})
 	if unsettled {
 		return settleInterval
+	}
+	if len(ledger.Entries) > 0 {
+		return seen.pollInterval()
 	}
 	if len(seen.facts.Claims) == 0 || slices.ContainsFunc(seen.facts.Pods, func(p budget.Pod) bool { return !p.Ready }) {
 		return retryInterval // Patience with a pod ends, and an Upstream is young, for a while only.

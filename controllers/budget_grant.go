@@ -137,6 +137,10 @@ func accountOf(upstream *poolv1.Upstream, pool *poolv1.ConnectionPool) *poolv1.P
 	return nil
 }
 
+// entitled is a pool's part without loans; its share in an account of before there
+// were any.
+func entitled(account *poolv1.PoolAccount) int32 { return valueOr(account.Entitled, *account.Share) }
+
 // entriesOf returns what the pods of a pool were granted, by pod UID.
 func entriesOf(upstream *poolv1.Upstream, pool *poolv1.ConnectionPool) map[types.UID]int32 {
 	out := map[types.UID]int32{}

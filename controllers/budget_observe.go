@@ -8,16 +8,13 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
@@ -33,6 +30,9 @@ type sighting struct {
 	// pods by UID, as the cache shows them.
 	pods map[string]*corev1.Pod
 	acks map[string]contract.Status
+	// heard are the pods that answered in this pass.
+	heard map[string]bool
+	now   time.Time
 	// changed are the pools of pods that said something new.
 	changed map[types.NamespacedName]bool
 	// foreign are ledger entries and accounts of namespaces this manager does not
@@ -43,6 +43,7 @@ type sighting struct {
 	capacity poolv1.Capacity
 	server   poolv1.ServerIdentity
 	look     look
+	use      use
 	ledger   budget.Ledger
 	facts    budget.Facts
 }
@@ -51,7 +52,7 @@ type sighting struct {
 // first and the pods' word last.
 func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstream) (*sighting, error) {
 	s := &sighting{
-		upstream: upstream.Name, pods: map[string]*corev1.Pod{}, acks: map[string]contract.Status{}, changed: map[types.NamespacedName]bool{},
+		now: r.Clock.Now(), upstream: upstream.Name, pods: map[string]*corev1.Pod{}, acks: map[string]contract.Status{}, changed: map[types.NamespacedName]bool{},
 	}
 	s.ledger, s.foreignEntries = r.splitLedger(upstream)
 	s.foreignAccounts = r.foreignAccounts(upstream)
@@ -63,10 +64,13 @@ func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstrea
 		return nil, err
 	}
 	r.readCapacity(upstream, s)
+	r.readUse(s)
+	s.facts.Claims = claimsOf(upstream, s.pools)
 	r.ask(ctx, s)
+	r.weighUse(ctx, upstream, s)
 	s.facts = budget.Facts{
-		Budget: s.budget(), Reachable: s.look.reachable,
-		Claims: claimsOf(upstream, s.pools), Pods: r.podFacts(s, r.Clock.Now()), Absent: absent,
+		Budget: s.budget(), Unattributed: s.use.unattributed, Reachable: s.look.reachable,
+		Claims: s.facts.Claims, Pods: r.podFacts(s, r.Clock.Now()), Absent: absent,
 	}
 	return s, nil
 }
@@ -74,12 +78,13 @@ func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstrea
 // readPools finds the pools on this server, in the order of their names.
 func (r *BudgetReconciler) readPools(ctx context.Context, upstream *poolv1.Upstream, s *sighting) error {
 	var list poolv1.ConnectionPoolList
-	if err := r.List(ctx, &list); err != nil {
+	// Not copied: a pass a second reads them all, and changes none.
+	if err := r.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing connection pools: %w", err)
 	}
-	for _, pool := range list.Items {
-		if upstreamOf(r.Records, &pool) == upstream.Name {
-			s.pools = append(s.pools, pool)
+	for i := range list.Items {
+		if pool := &list.Items[i]; upstreamOf(r.Records, pool) == upstream.Name {
+			s.pools = append(s.pools, *pool)
 		}
 	}
 	slices.SortFunc(s.pools, func(a, b poolv1.ConnectionPool) int {
@@ -113,7 +118,7 @@ func (r *BudgetReconciler) readPods(ctx context.Context, s *sighting) (absent ma
 		}
 		if pod == nil {
 			absent[entry.UID] = true
-			r.Records.ForgetAck(types.UID(entry.UID))
+			r.Records.ForgetPod(types.UID(entry.UID))
 			continue
 		}
 		s.pods[entry.UID] = pod
@@ -138,71 +143,18 @@ func (r *BudgetReconciler) livePod(ctx context.Context, entry budget.Entry) (*co
 	return &pod, nil
 }
 
-// podsOf lists the pooler pods of a pool from the cache. A pod counts only when a
+// podsOf lists the pooler pods of a pool from the cache, to be read only. A pod counts only when a
 // ReplicaSet controls it: a copy of one is nobody's.
 func podsOf(ctx context.Context, reader client.Reader, pool *poolv1.ConnectionPool) ([]corev1.Pod, error) {
 	var list corev1.PodList
-	err := reader.List(ctx, &list, client.InNamespace(pool.Namespace), client.MatchingLabels(manifests.Selector(pool.Name)))
+	err := reader.List(ctx, &list, client.InNamespace(pool.Namespace), client.MatchingLabels(manifests.Selector(pool.Name)),
+		client.UnsafeDisableDeepCopy)
 	if err != nil {
 		return nil, fmt.Errorf("listing the pods of pool %s/%s: %w", pool.Namespace, pool.Name, err)
 	}
 	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
 		return !slices.ContainsFunc(pod.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Kind == "ReplicaSet" })
 	}), nil
-}
-
-// ask has every pod that owes an acknowledgement say how it is. No answer is no
-// acknowledgement.
-func (r *BudgetReconciler) ask(ctx context.Context, s *sighting) {
-	keys := map[types.NamespacedName][]byte{}
-	var wait sync.WaitGroup
-	var mu sync.Mutex
-	for _, entry := range s.ledger.Entries {
-		known, heard := r.Records.Ack(types.UID(entry.UID))
-		if heard {
-			s.acks[entry.UID] = known
-		}
-		pod := s.pods[entry.UID]
-		if !running(pod) || settled(entry, known) && pod.DeletionTimestamp.IsZero() {
-			continue
-		}
-		pool := types.NamespacedName{Namespace: entry.Namespace, Name: entry.Pool}
-		key := r.keyOf(ctx, keys, pool)
-		if key == nil {
-			continue
-		}
-		wait.Go(func() {
-			answer, err := r.Asker.Ask(ctx, pod.Status.PodIP, key)
-			if err != nil || answer.UID != entry.UID {
-				return // Silence, or another pod that has the address now.
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			s.acks[entry.UID] = answer
-			if r.Records.SetAck(types.UID(entry.UID), answer) {
-				s.changed[pool] = true
-			}
-		})
-	}
-	wait.Wait()
-}
-
-// settled reports whether a pod has acknowledged all that its entry says.
-func settled(entry budget.Entry, ack contract.Status) bool {
-	return ack.UID == entry.UID && ack.Gen == entry.Gen && ack.Config == entry.Config && entry.Held == entry.Granted
-}
-
-// keyOf reads the status key of a pool once a pass; nil when its pods can't be asked.
-func (r *BudgetReconciler) keyOf(ctx context.Context, keys map[types.NamespacedName][]byte, pool types.NamespacedName) []byte {
-	if key, read := keys[pool]; read {
-		return key
-	}
-	key, err := statusKey(ctx, r.Live, pool.Namespace, pool.Name)
-	if err != nil {
-		log.FromContext(ctx).V(1).Info("Pods can not be asked", "pool", klog.KRef(pool.Namespace, pool.Name), "why", err.Error())
-	}
-	keys[pool] = key
-	return key
 }
 
 // podFacts tells the planner of the pods.

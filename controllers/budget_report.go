@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -28,7 +29,8 @@ func (r *BudgetReconciler) statusOf(upstream *poolv1.Upstream, s *sighting, ledg
 	want.Server, want.Capacity = s.server, s.capacity
 	want.Ledger, want.LedgerGeneration = entriesToStatus(ledger, s.foreignEntries), new(ledger.Gen)
 	want.Pools = accounts(account, s)
-	want.Granted = new(granted(want.Ledger))
+	want.PoolCount = new(int32(len(want.Pools))) //nolint:gosec // At most 1024 by the CRD.
+	want.Granted, want.Use = new(granted(want.Ledger)), s.use.now
 	want.Conditions = status.ComputeUpstream(status.UpstreamFacts{
 		Generation: upstream.Generation, Previous: upstream.Status.Conditions,
 		Asked: s.look.asked, Reachable: s.look.reachable, Pooled: s.look.pooled,
@@ -73,7 +75,7 @@ func accounts(account budget.Account, s *sighting) []poolv1.PoolAccount {
 	for _, p := range account.Pools {
 		out = append(out, poolv1.PoolAccount{
 			Namespace: p.Key.Namespace, Name: p.Key.Name, Weight: p.Weight, Floor: p.Floor,
-			Share: new(p.Share), Granted: new(p.Granted), Held: new(p.Held),
+			Minimum: p.Minimum, Entitled: new(cmp.Or(p.Entitled, p.Share)), Share: new(p.Share), Granted: new(p.Granted), Held: new(p.Held),
 			Waiting: new(int32(len(p.Waiting))), //nolint:gosec // A pool's pods are a few hundred.
 		})
 	}

@@ -35,7 +35,8 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	if account == nil {
 		return nil // The server's account comes first; it wakes this pool.
 	}
-	p.bounded = budget.PodsThatFit(*account.Share, account.Floor, replicasOf(p.pool))
+	// By what it is entitled to: a loan, which may be called back in a moment, scales nothing.
+	p.bounded = budget.PodsThatFit(entitled(account), account.Floor, replicasOf(p.pool))
 	secrets, err := r.readOwn(ctx, p.pool)
 	if err != nil {
 		return err

@@ -220,7 +220,7 @@ func (r *ConnectionPoolReconciler) probe(ctx context.Context, p *pass, digest [3
 		record.Problem = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonInRecovery,
 			"The server is a standby and takes no writes: name the primary in the Secret, or promote this server")
 	default:
-		record.Observation = observation
+		record.Observation, record.SeenAt = observation, record.ProbedAt
 	}
 	if record.Problem == nil {
 		record.Good = digest

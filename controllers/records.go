@@ -27,6 +27,8 @@ type Record struct {
 	Observation postgres.Observation
 	// Problem is why the newest look failed; nil when it did not.
 	Problem *status.Blocked
+	// SeenAt is when Observation was made.
+	SeenAt time.Time
 	// ProbedAt is when the newest look was, failed or not.
 	ProbedAt time.Time
 	// Interval is how long that look is good for.
@@ -41,21 +43,37 @@ type Record struct {
 	Pooled bool
 }
 
-// Records holds the record of every pool and the last word of every pod. The two
-// reconcilers share it.
+// Records holds the record of every pool, the last word of every pod, and what was
+// noted of every server. The two reconcilers share it.
 type Records struct {
-	mu    sync.Mutex
-	pools map[types.NamespacedName]Record
-	acks  map[types.UID]contract.Status
-	// unready is since when pods have had a grant without being ready.
-	unready map[types.UID]time.Time
+	mu      sync.Mutex
+	pools   map[types.NamespacedName]Record
+	pods    map[types.UID]podRecord
+	servers map[string]serverRecord
 	// told is what was told of pools last.
 	told map[types.NamespacedName]string
 }
 
+// podRecord is what is known of one pod.
+type podRecord struct {
+	ack   contract.Status
+	heard bool
+	// key is what the pod's pool was asked with last. It is kept here so that it outlives
+	// the pool's Secret: a pod that drains is asked to its end.
+	key []byte
+	// unready is since when the pod has had a grant without being ready.
+	unready time.Time
+	// silent is since when questions to it run into their time limit, askedAt the newest
+	// of them.
+	silent, askedAt time.Time
+}
+
 // NewRecords returns empty Records.
 func NewRecords() *Records {
-	return &Records{pools: map[types.NamespacedName]Record{}, acks: map[types.UID]contract.Status{}, unready: map[types.UID]time.Time{}, told: map[types.NamespacedName]string{}}
+	return &Records{
+		pools: map[types.NamespacedName]Record{}, pods: map[types.UID]podRecord{},
+		servers: map[string]serverRecord{}, told: map[types.NamespacedName]string{},
+	}
 }
 
 // Pool returns the record of a pool; its zero value before the first look.
@@ -107,38 +125,78 @@ func (r *Records) Told(key types.NamespacedName, what string) (before bool) {
 func (r *Records) Ack(uid types.UID) (contract.Status, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	ack, ok := r.acks[uid]
-	return ack, ok
+	pod := r.pods[uid]
+	return pod.ack, pod.heard
 }
 
 // SetAck keeps what a pod says of itself, and tells whether it said it anew.
 func (r *Records) SetAck(uid types.UID, ack contract.Status) (changed bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	old, known := r.acks[uid]
-	r.acks[uid] = ack
-	return !known || old.Gen != ack.Gen || old.Config != ack.Config || old.Problem != ack.Problem
+	r.notePod(uid, func(pod *podRecord) {
+		old := pod.ack
+		changed = !pod.heard || old.Gen != ack.Gen || old.Config != ack.Config || old.Problem != ack.Problem
+		pod.ack, pod.heard, pod.silent = ack, true, time.Time{}
+	})
+	return changed
 }
 
-// ForgetAck drops the word of a pod that is gone.
-func (r *Records) ForgetAck(uid types.UID) {
+// ForgetPod drops what is known of a pod that is gone.
+func (r *Records) ForgetPod(uid types.UID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.acks, uid)
-	delete(r.unready, uid)
+	delete(r.pods, uid)
 }
 
 // Unready notes whether a pod has a grant and is not ready, and returns for how
 // long it has been so. A restart of the manager starts the time anew.
-func (r *Records) Unready(uid types.UID, unready bool, now time.Time) time.Duration {
+func (r *Records) Unready(uid types.UID, unready bool, now time.Time) (since time.Duration) {
+	r.notePod(uid, func(pod *podRecord) {
+		if !unready {
+			pod.unready = time.Time{}
+			return
+		}
+		if pod.unready.IsZero() {
+			pod.unready = now
+		}
+		since = now.Sub(pod.unready)
+	})
+	return since
+}
+
+// Key is what a pod is asked with; nil where that has to be read.
+func (r *Records) Key(uid types.UID) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !unready {
-		delete(r.unready, uid)
-		return 0
-	}
-	if r.unready[uid].IsZero() {
-		r.unready[uid] = now
-	}
-	return now.Sub(r.unready[uid])
+	return r.pods[uid].key
+}
+
+// SetKey keeps the key of a pod; nil has it read anew.
+func (r *Records) SetKey(uid types.UID, key []byte) {
+	r.notePod(uid, func(pod *podRecord) { pod.key = key })
+}
+
+// Silent notes that a question to a pod ran into its time limit.
+func (r *Records) Silent(uid types.UID, now time.Time) {
+	r.notePod(uid, func(pod *podRecord) {
+		if pod.silent.IsZero() {
+			pod.silent = now
+		}
+		pod.askedAt = now
+	})
+}
+
+// Askable reports whether it is time to ask a pod. One that is silent is asked more
+// and more seldom: each question holds up the pass for the others.
+func (r *Records) Askable(uid types.UID, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pod := r.pods[uid]
+	return pod.silent.IsZero() || now.Sub(pod.askedAt) >= min(pod.askedAt.Sub(pod.silent)+settleInterval, retryInterval)
+}
+
+func (r *Records) notePod(uid types.UID, note func(*podRecord)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	pod := r.pods[uid]
+	note(&pod)
+	r.pods[uid] = pod
 }

@@ -1,0 +1,140 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/contract"
+)
+
+const (
+	// lendInterval is how often pods are asked for what they have use for, where
+	// several pools could lend to one another.
+	lendInterval = time.Second
+	// lookInterval is how often they are asked where there is nobody to lend to.
+	lookInterval = 10 * time.Second
+	// askedAtOnce bounds the questions of one pass that are on their way.
+	askedAtOnce = 32
+)
+
+// pollInterval is how often every pod of a server is asked.
+func (s *sighting) pollInterval() time.Duration {
+	if len(s.facts.Claims) > 1 {
+		return lendInterval
+	}
+	return lookInterval
+}
+
+// ask has pods say how they are: those that owe an acknowledgement, and when it is
+// time all that have a grant. No answer is no acknowledgement.
+func (r *BudgetReconciler) ask(ctx context.Context, s *sighting) {
+	everyone := r.Records.Poll(s.upstream, s.pollInterval(), s.now) || s.use.fresh
+	p := &poll{keys: map[types.NamespacedName][]byte{}, turns: make(chan struct{}, askedAtOnce)}
+	s.heard = map[string]bool{}
+	for _, entry := range s.ledger.Entries {
+		known, heard := r.Records.Ack(types.UID(entry.UID))
+		if heard {
+			s.acks[entry.UID] = known
+		}
+		owes := !settled(entry, known) || s.leaving(entry.UID)
+		if owes || everyone && entry.Granted > 0 {
+			r.askOne(ctx, s, p, entry)
+		}
+	}
+	p.wait.Wait()
+}
+
+// poll is the questions of one pass.
+type poll struct {
+	keys  map[types.NamespacedName][]byte
+	turns chan struct{}
+	wait  sync.WaitGroup
+	mu    sync.Mutex
+}
+
+// askOne sends one pod its question, if it can be asked.
+func (r *BudgetReconciler) askOne(ctx context.Context, s *sighting, p *poll, entry budget.Entry) {
+	uid, pod := types.UID(entry.UID), s.pods[entry.UID]
+	if !running(pod) || !r.Records.Askable(uid, s.now) {
+		return
+	}
+	pool := types.NamespacedName{Namespace: entry.Namespace, Name: entry.Pool}
+	key := r.keyOf(ctx, p.keys, uid, pool)
+	if key == nil {
+		return
+	}
+	p.wait.Go(func() {
+		p.turns <- struct{}{}
+		defer func() { <-p.turns }()
+		answer, err := r.Asker.Ask(ctx, pod.Status.PodIP, key)
+		if err != nil || answer.UID != entry.UID {
+			r.noAnswer(ctx, uid, err) // Silence, or another pod that has the address now.
+			return
+		}
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		s.acks[entry.UID], s.heard[entry.UID] = answer, true
+		if r.Records.SetAck(uid, answer) {
+			s.changed[pool] = true
+		}
+	})
+}
+
+// noAnswer notes why a pod gave none, where that says when and how to ask again.
+func (r *BudgetReconciler) noAnswer(ctx context.Context, uid types.UID, err error) {
+	refused := errors.Is(err, errWrongKey)
+	if refused {
+		r.Records.SetKey(uid, nil)
+	}
+	if refused || isTimeout(err) && ctx.Err() == nil {
+		r.Records.Silent(uid, r.Clock.Now())
+	}
+}
+
+func isTimeout(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
+// settled reports whether a pod has acknowledged all that its entry says.
+func settled(entry budget.Entry, ack contract.Status) bool {
+	return ack.UID == entry.UID && ack.Gen == entry.Gen && ack.Config == entry.Config && entry.Held == entry.Granted
+}
+
+// leaving is a pod on its way out: what it says changes without a grant.
+func (s *sighting) leaving(uid string) bool {
+	pod := s.pods[uid]
+	return pod != nil && !pod.DeletionTimestamp.IsZero()
+}
+
+// keyOf is the key of a pod's pool: the one it was asked with before, else as its
+// Secret says, read once a pass; nil when the pod can't be asked.
+func (r *BudgetReconciler) keyOf(
+	ctx context.Context, keys map[types.NamespacedName][]byte, uid types.UID, pool types.NamespacedName,
+) []byte {
+	if key := r.Records.Key(uid); key != nil {
+		return key
+	}
+	key, read := keys[pool]
+	if !read {
+		var err error
+		if key, err = statusKey(ctx, r.Live, pool.Namespace, pool.Name); err != nil {
+			log.FromContext(ctx).V(1).Info("Pods can not be asked", "pool", klog.KRef(pool.Namespace, pool.Name), "why", err.Error())
+		}
+		keys[pool] = key
+	}
+	if key != nil {
+		r.Records.SetKey(uid, key)
+	}
+	return key
+}
