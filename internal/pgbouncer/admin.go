@@ -5,6 +5,7 @@ package pgbouncer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -52,6 +53,25 @@ type PoolState struct {
 	MaxWait time.Duration
 }
 
+// Sample is what PgBouncer has at one moment.
+type Sample struct {
+	Databases []DatabaseState
+	Pools     []PoolState
+}
+
+// ServerState is a row of SHOW SERVERS.
+type ServerState struct {
+	// ID only grows: a later connection's is higher.
+	ID       int64
+	Database string
+	// Active says that a client has it, Login that it can not be used yet.
+	Active, Login bool
+	// RemotePID is the backend's, 0 where PgBouncer does not know it.
+	RemotePID int32
+	// RequestTime is when a client was last given it or asked something of it, in whole seconds.
+	RequestTime time.Time
+}
+
 // Version returns PgBouncer's version. It works whenever the console does.
 func (a Admin) Version(ctx context.Context) (string, error) {
 	rows, err := a.Show(ctx, "VERSION")
@@ -67,7 +87,50 @@ func (a Admin) Version(ctx context.Context) (string, error) {
 // Databases returns the databases, without the console.
 func (a Admin) Databases(ctx context.Context) ([]DatabaseState, error) {
 	rows, err := a.Show(ctx, "DATABASES")
-	var states []DatabaseState
+	if err != nil {
+		return nil, err
+	}
+	return databaseStates(rows)
+}
+
+// Pools returns the pools, without the console's.
+func (a Admin) Pools(ctx context.Context) ([]PoolState, error) {
+	rows, err := a.Show(ctx, "POOLS")
+	if err != nil {
+		return nil, err
+	}
+	return poolStates(rows)
+}
+
+// Sample returns databases and pools together, from one connection.
+func (a Admin) Sample(ctx context.Context) (Sample, error) {
+	results, err := a.run(ctx, "SHOW DATABASES", "SHOW POOLS")
+	if err != nil {
+		return Sample{}, err
+	}
+	databases, err1 := databaseStates(results[0])
+	pools, err2 := poolStates(results[1])
+	return Sample{Databases: databases, Pools: pools}, errors.Join(err1, err2)
+}
+
+// Servers returns the server connections.
+func (a Admin) Servers(ctx context.Context) ([]ServerState, error) {
+	rows, err := a.Show(ctx, "SERVERS")
+	var states []ServerState
+	for _, row := range rows {
+		numbers := numbers{row: row, err: err}
+		asked, _ := time.ParseInLocation("2006-01-02 15:04:05 MST", row["request_time"], time.Local) // Empty before the first.
+		states = append(states, ServerState{
+			ID: numbers.wide("id"), Database: row["database"],
+			Active: strings.HasPrefix(row["state"], "active"), Login: row["state"] == "login" || row["state"] == "new",
+			RemotePID: numbers.get("remote_pid"), RequestTime: asked,
+		})
+		err = numbers.err
+	}
+	return states, err
+}
+
+func databaseStates(rows []Row) (states []DatabaseState, err error) {
 	for _, row := range rows {
 		if row["name"] == consoleName {
 			continue
@@ -85,10 +148,7 @@ func (a Admin) Databases(ctx context.Context) ([]DatabaseState, error) {
 	return states, err
 }
 
-// Pools returns the pools, without the console's.
-func (a Admin) Pools(ctx context.Context) ([]PoolState, error) {
-	rows, err := a.Show(ctx, "POOLS")
-	var states []PoolState
+func poolStates(rows []Row) (states []PoolState, err error) {
 	for _, row := range rows {
 		if row["database"] == consoleName {
 			continue
@@ -104,6 +164,11 @@ func (a Admin) Pools(ctx context.Context) ([]PoolState, error) {
 		err = numbers.err
 	}
 	return states, err
+}
+
+// Set changes a setting until PgBouncer reads its files again.
+func (a Admin) Set(ctx context.Context, name, value string) error {
+	return a.command(ctx, "SET "+name+" = '"+strings.ReplaceAll(value, "'", "''")+"'")
 }
 
 // Reload makes PgBouncer read its files again. It returns PgBouncer's own error
@@ -171,11 +236,17 @@ type numbers struct {
 }
 
 func (n *numbers) get(column string) int32 {
-	value, err := strconv.ParseInt(n.row[column], 10, 32)
+	return int32(n.parse(column, 32)) //nolint:gosec // It was parsed as one of 32 bits.
+}
+
+func (n *numbers) wide(column string) int64 { return n.parse(column, 64) }
+
+func (n *numbers) parse(column string, bits int) int64 {
+	value, err := strconv.ParseInt(n.row[column], 10, bits)
 	if err != nil && n.err == nil {
 		n.err = fmt.Errorf("reading PgBouncer's console: column %s holds %q, not a number", column, n.row[column])
 	}
-	return int32(value)
+	return value
 }
 
 // Show returns the rows of SHOW what.
@@ -184,17 +255,7 @@ func (a Admin) Show(ctx context.Context, what string) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
-	var rows []Row
-	for _, result := range results {
-		for _, values := range result.Rows {
-			row := Row{}
-			for i, field := range result.FieldDescriptions {
-				row[field.Name] = string(values[i])
-			}
-			rows = append(rows, row)
-		}
-	}
-	return rows, nil
+	return results[0], nil
 }
 
 func (a Admin) command(ctx context.Context, command string) error {
@@ -202,7 +263,8 @@ func (a Admin) command(ctx context.Context, command string) error {
 	return err
 }
 
-func (a Admin) run(ctx context.Context, command string) ([]*pgconn.Result, error) {
+// run runs commands on one connection and returns the rows of each.
+func (a Admin) run(ctx context.Context, commands ...string) ([][]Row, error) {
 	timeout := a.Timeout
 	if timeout == 0 {
 		timeout = DefaultAdminTimeout
@@ -214,11 +276,28 @@ func (a Admin) run(ctx context.Context, command string) ([]*pgconn.Result, error
 		return nil, fmt.Errorf("connecting to PgBouncer's console: %w", err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	results, err := conn.Exec(ctx, command).ReadAll()
-	if err != nil {
-		return nil, fmt.Errorf("running %s in PgBouncer's console: %w", command, err)
+	answers := make([][]Row, len(commands))
+	for i, command := range commands {
+		results, err := conn.Exec(ctx, command).ReadAll()
+		if err != nil {
+			return nil, fmt.Errorf("running %s in PgBouncer's console: %w", command, err)
+		}
+		answers[i] = rowsOf(results)
 	}
-	return results, nil
+	return answers, nil
+}
+
+func rowsOf(results []*pgconn.Result) (rows []Row) {
+	for _, result := range results {
+		for _, values := range result.Rows {
+			row := Row{}
+			for i, field := range result.FieldDescriptions {
+				row[field.Name] = string(values[i])
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows
 }
 
 func (a Admin) connect(ctx context.Context) (*pgconn.PgConn, error) {

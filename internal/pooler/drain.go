@@ -54,10 +54,11 @@ func (s *Supervisor) drain(ctx context.Context, ticks <-chan time.Time) error {
 	}
 	for s.process != nil && !s.process.ended() {
 		s.view.beat()
+		s.observe(ctx)
 		if err := s.depart(ctx); err != nil {
 			s.Log.Warn("draining goes on", "problem", s.safe(err))
 		}
-		s.ping(ctx)
+		s.evict(ctx)
 		s.tell()
 		select {
 		case <-s.process.exited:

@@ -145,6 +145,11 @@ func (p *pod) kill() {
 	}
 }
 
+// console is PgBouncer's, past the pooler.
+func (p *pod) console() pgbouncer.Admin {
+	return pgbouncer.Admin{SocketDir: strings.TrimPrefix(p.options.RunDir, p.options.Root), Port: p.options.ClientPort, Dial: p.options.Dial}
+}
+
 func (p *pod) killPgBouncer() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -325,6 +330,7 @@ func (p *pod) load(clients int, query string, databases ...string) *load {
 			p.t.Fatalf("connecting a client: %v", err)
 		}
 		l.clients.Go(func() {
+			defer func() { _ = conn.Close(context.Background()) }() // In session mode others wait for it.
 			for ctx.Err() == nil {
 				_, err := conn.Exec(context.Background(), query)
 				l.count(err)

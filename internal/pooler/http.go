@@ -6,7 +6,6 @@ package pooler
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -22,6 +21,7 @@ type view struct {
 
 type state struct {
 	status contract.Status
+	demand demand
 	keys   [][]byte
 	// running is true from before PgBouncer starts until it is known to have ended.
 	running bool
@@ -65,6 +65,7 @@ func (s *Supervisor) tell() {
 		draining := v.status.Draining
 		v.keys, v.running = keys, s.process != nil
 		v.serving = v.running && s.leaving == nil && !draining && s.running.doc != nil
+		v.demand = s.demand
 		v.status = contract.Status{
 			UID: s.in.uid, Gen: s.mem.Applied.Gen, Config: revision(s.mem.doc),
 			Draining: draining, Problem: s.problem,
@@ -159,19 +160,20 @@ func (s *Supervisor) account(ctx context.Context, v state) (contract.Status, err
 	if !v.running {
 		return status, nil
 	}
-	databases, err1 := s.admin.Databases(ctx)
-	pools, err2 := s.admin.Pools(ctx)
-	if err := errors.Join(err1, err2); err != nil {
+	sample, err := s.admin.Sample(ctx)
+	if err != nil {
 		return status, err
 	}
-	for _, db := range databases {
+	for _, db := range sample.Databases {
 		status.Cap += max(db.MaxConnections, db.PoolSize)
 		status.Current += db.CurrentConnections
 		status.Clients += db.CurrentClientConnections
 	}
-	for _, pool := range pools {
+	for _, pool := range sample.Pools {
 		status.Active += pool.ServersActive
 		status.Waiting += pool.ClientsWaiting
 	}
+	now := needIn(sample, time.Now())
+	status.Peak, status.Starved = v.demand.peak(now), v.demand.starved(now)
 	return status, nil
 }

@@ -10,11 +10,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/poolfleet/poolfleet/internal/budget"
 	"github.com/poolfleet/poolfleet/internal/contract"
-	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 	"github.com/poolfleet/poolfleet/internal/testenv"
 )
 
@@ -77,8 +77,7 @@ func TestReadinessDoesNotDependOnTheServerNorOnFreeClientConnections(t *testing.
 	if !p.ready() {
 		t.Error("it is not ready with all client connections taken")
 	}
-	admin := pgbouncer.Admin{SocketDir: strings.TrimPrefix(p.options.RunDir, p.options.Root), Port: p.options.ClientPort, Dial: p.options.Dial}
-	if err := admin.Pause(t.Context(), "shop"); err != nil {
+	if err := p.console().Pause(t.Context(), "shop"); err != nil {
 		t.Fatal(err)
 	}
 	if !p.ready() {
@@ -241,9 +240,9 @@ func TestTheStatusIsForThoseWhoKnowTheKey(t *testing.T) {
 		holders = append(holders, conn)
 	}
 	s, _ := p.status()
-	want := contract.Status{UID: p.uid, Gen: 3, Config: revision, Cap: 5, Current: 2, Active: 2, Clients: 2}
-	if s != want {
-		t.Errorf("status is %+v, want %+v", s, want)
+	want := contract.Status{UID: p.uid, Gen: 3, Config: revision, Cap: 5, Current: 2, Active: 2, Clients: 2, Peak: 2}
+	if diff := cmp.Diff(want, s); diff != "" {
+		t.Errorf("status (-want +got):\n%s", diff)
 	}
 	if backends := server.Backends(t); len(backends) != len(holders) {
 		t.Errorf("the server has %d connections, the status says %d", len(backends), s.Current)

@@ -38,6 +38,9 @@ type Supervisor struct {
 	// leaving is how far PgBouncer is on its way out; nil while it is to run.
 	leaving *departure
 	shrink  shrink
+	// sample is of this step; nil while PgBouncer can not be asked.
+	sample  *pgbouncer.Sample
+	demand  demand
 	asked   time.Time
 	problem string
 }
@@ -126,6 +129,7 @@ func (s *Supervisor) look() {
 func (s *Supervisor) Step(ctx context.Context) {
 	s.view.beat()
 	s.notice()
+	s.observe(ctx)
 	want := decide(s.mem, s.in, s.refused)
 	s.problem = want.problem
 	err := s.see(want)
@@ -135,7 +139,7 @@ func (s *Supervisor) Step(ctx context.Context) {
 	if err != nil {
 		s.problem = s.safe(err)
 	}
-	s.ping(ctx)
+	s.evict(ctx)
 	s.tell()
 }
 
@@ -205,19 +209,14 @@ func revision(doc *document) string {
 	return doc.revision
 }
 
-// ping asks PgBouncer for a sign of life, for /healthz, and ends what it should not
-// have let in.
-func (s *Supervisor) ping(ctx context.Context) {
-	if s.process == nil || time.Since(s.asked) < 2*time.Second {
+// evict ends what PgBouncer should not have let in.
+func (s *Supervisor) evict(ctx context.Context) {
+	if s.process == nil || s.sample == nil || time.Since(s.asked) < 2*time.Second {
 		return
 	}
 	s.asked = time.Now()
 	ended, err := s.admin.EndReplication(ctx)
-	if err != nil {
-		return
-	}
-	s.view.answered()
-	if ended > 0 {
+	if err == nil && ended > 0 {
 		s.Log.Warn("replication through the pool is refused", "clients", ended)
 	}
 }
