@@ -3,41 +3,58 @@
 
 package budget
 
-import "slices"
+import (
+	"maps"
+	"slices"
+)
 
 // account sums up what the pass came to.
 func (p *pass) account() Account {
 	a := Account{Budget: p.facts.Budget}
 	pools := make(map[PoolKey]*PoolAccount, len(p.claims))
+	bids := make(map[PoolKey]*bid, len(p.claims))
 	for key, c := range p.claims {
-		pools[key] = &PoolAccount{Key: key, Weight: c.Weight, Floor: c.Floor}
+		pools[key] = &PoolAccount{Key: key, Weight: c.Weight, Floor: c.Floor, Minimum: c.Minimum}
+		bids[key] = &bid{Claim: c}
 	}
 	for _, s := range p.seats {
 		a.Granted += s.now()
 		a.Held += s.Held
 		if pool := pools[s.key()]; pool != nil {
-			pool.Granted += s.now()
-			pool.Held += s.Held
+			pool.add(s)
 			pool.Waiting = append(pool.Waiting, p.waiting(s)...)
+			bids[s.key()].add(s)
 		}
 	}
 	a.OverBudget = a.Held > a.Budget
-	shares := p.settledShares(pools)
-	for key, pool := range pools {
-		pool.Share = shares[key]
+	settled := divide(p.facts.Budget, slices.Collect(maps.Values(bids)))
+	settled.lend()
+	for _, b := range settled.bids {
+		pool := pools[b.Key]
+		pool.Entitled, pool.Share = b.entitled, b.total
 		a.Pools = append(a.Pools, *pool)
 	}
-	slices.SortFunc(a.Pools, func(x, y PoolAccount) int { return x.Key.Compare(y.Key) })
 	return a
 }
 
-// settledShares are the shares once every pool has its pods and nothing drains.
-func (p *pass) settledShares(pools map[PoolKey]*PoolAccount) map[PoolKey]int32 {
-	demands := make([]demand, 0, len(p.claims))
-	for key, c := range p.claims {
-		demands = append(demands, demand{Claim: c, running: pools[key].Granted > 0})
+// add counts a seat into its pool's account.
+func (a *PoolAccount) add(s *seat) {
+	a.Granted += s.now()
+	a.Held += s.Held
+	a.Due += max(s.target-s.now(), 0)
+	a.Releasing += max(s.Held-s.Granted, 0)
+}
+
+// add counts a seat into the bid of a pool once it has all its pods and nothing
+// drains.
+func (b *bid) add(s *seat) {
+	b.has += s.now()
+	switch {
+	case s.Held > 0:
+		b.standing = serving
+	case s.known:
+		b.standing = max(b.standing, parked)
 	}
-	return distribute(p.facts.Budget, demands)
 }
 
 // waiting is empty for a pod that has a grant, or could not use one.

@@ -21,18 +21,32 @@ type group struct {
 	coming int32
 	// now is what the candidates may open.
 	now int32
-	// entries is whether any of its pods has an entry.
+	// held is what all its pods may hold, entries whether any of them has an entry.
+	held    int32
 	entries bool
+}
+
+func (g *group) standing() standing {
+	switch {
+	case g.held > 0:
+		return serving
+	case g.entries:
+		return parked
+	default:
+		return fresh
+	}
 }
 
 // aim sets each seat's target.
 func (p *pass) aim() {
 	groups := p.groups()
-	demands := make([]demand, 0, len(groups))
+	bids := make([]*bid, 0, len(groups))
 	for key, g := range groups {
-		demands = append(demands, p.demand(key, g))
+		bids = append(bids, p.bid(key, g))
 	}
-	shares := distribute(p.facts.Budget, demands)
+	division := divide(p.facts.Budget, bids)
+	division.lend()
+	shares := division.live()
 	for key, g := range groups {
 		if p.facts.Reachable {
 			g.aim(shares[key])
@@ -63,6 +77,7 @@ func (p *pass) groups() map[PoolKey]*group {
 // join counts a seat into its group, for what it is to it.
 func (p *pass) join(g *group, s *seat) {
 	g.entries = g.entries || s.known
+	g.held += s.Held
 	switch {
 	case !p.steerable(s):
 		s.target = s.now()
@@ -91,33 +106,37 @@ func (p *pass) addressTaken(s *seat) bool {
 	})
 }
 
-// demand is what a pool can use now. One that has no pod to use a share lends it to
+// bid is what a pool can use now. One that has no pod to use a share lends it to
 // the others until a pod can start.
-func (p *pass) demand(key PoolKey, g *group) demand {
-	d := demand{Claim: g.claim, base: g.base, running: g.now > 0}
-	d.Key = key
+func (p *pass) bid(key PoolKey, g *group) *bid {
+	b := &bid{Claim: g.claim, standing: g.standing(), has: g.now, pods: g.pods(), base: g.base}
+	b.Key = key
 	if len(g.candidates) == 0 && !g.entries {
-		d.Replicas = 0
+		b.Replicas = 0
 	}
 	if !p.facts.Reachable {
-		d.Claim = d.keep(g.now)
+		b.freeze()
 	}
-	return d
+	return b
 }
 
-// keep is the claim while the server is silent: what its pods have, and no more.
-// Floors are for pods that start, and none does.
-func (d demand) keep(now int32) Claim {
-	c := d.Claim
-	c.Floor = 1
-	if c.Maximum == 0 {
-		c.Maximum = now + d.base
+// pods is how many of the pool's pods a grant could serve now or in a moment.
+func (g *group) pods() int32 {
+	return int32(len(g.candidates)) + g.coming //nolint:gosec // A pool's pods are a few hundred.
+}
+
+// freeze is the bid while the server is silent: what the pods have, and no more,
+// loans included. Floors are for pods that start, and none does.
+func (b *bid) freeze() {
+	b.Floor, b.Need = 1, nil
+	if b.Maximum == 0 {
+		b.Maximum = b.has + b.base
 	}
-	c.Maximum = min(c.Maximum, now+d.base)
-	if now == 0 {
-		c.Replicas = 0
+	b.Maximum = min(b.Maximum, b.has+b.base)
+	if b.has == 0 {
+		b.Replicas = 0
 	}
-	return c
+	b.has = 0
 }
 
 // aim divides share over the pool's candidates.
@@ -132,7 +151,7 @@ func (g *group) aim(share int32) {
 
 // spare keeps raises out of what the pods that are coming will get.
 func (g *group) spare(share int32) {
-	soon := min(int32(len(g.candidates))+g.coming, share/g.claim.Floor) //nolint:gosec // A pool's pods are a few hundred.
+	soon := min(g.pods(), share/g.claim.Floor)
 	if g.coming == 0 || soon == 0 {
 		return
 	}

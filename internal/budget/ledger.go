@@ -130,7 +130,7 @@ type PoolAccount struct {
 	Key PoolKey
 	// Weight and Floor are the claim's, at least 1.
 	Weight, Floor int32
-	// Minimum is the claim's.
+	// Minimum is the claim's, at most its Maximum.
 	Minimum int32
 	// Entitled is what the pool gets once all pools have their pods and have settled,
 	// before anything is lent.
@@ -139,6 +139,9 @@ type PoolAccount struct {
 	Share int32
 	// Granted is what its pods may open now, Held what they may still hold.
 	Granted, Held int32
+	// Due is what its pods are promised beyond what they may open now, and others
+	// still hold. Releasing is what they hold beyond what they may open, and let go.
+	Due, Releasing int32
 	// Waiting are its pods without a grant, by name.
 	Waiting []Waiting
 }

@@ -383,7 +383,7 @@ func TestTheAccountSaysWhoWaitsForWhat(t *testing.T) {
 		Budget: 10, Granted: 5, Held: 10,
 		Pools: []budget.PoolAccount{
 			{
-				Key: key("a"), Weight: 100, Floor: 2, Share: 10, Granted: 5, Held: 10,
+				Key: key("a"), Weight: 100, Floor: 2, Entitled: 10, Share: 10, Granted: 5, Held: 10, Due: 5, Releasing: 5,
 				Waiting: []budget.Waiting{{UID: "a-2", Pod: "a-2", Reason: budget.WaitingForRelease}},
 			},
 			{Key: key("b"), Weight: 100, Floor: 9, Waiting: []budget.Waiting{{UID: "b-1", Pod: "b-1", Reason: budget.InsufficientBudget}}},

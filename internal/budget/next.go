@@ -55,8 +55,7 @@ func newPass(ledger Ledger, facts Facts) *pass {
 	facts.Budget = max(facts.Budget, 0)
 	p := &pass{facts: facts, given: ledger, gen: ledger.Gen, claims: make(map[PoolKey]Claim, len(facts.Claims))}
 	for _, c := range facts.Claims {
-		c.Weight, c.Floor = max(c.Weight, 1), max(c.Floor, 1)
-		p.claims[c.Key] = c
+		p.claims[c.Key] = c.sound()
 	}
 	p.seat(ledger.Entries)
 	return p
@@ -138,8 +137,13 @@ func (s *seat) now() int32 { return min(s.Granted, s.Held) }
 
 func (s *seat) key() PoolKey { return PoolKey{Namespace: s.Namespace, Name: s.Pool} }
 
-// claim is what bounds the seat; only the budget where its pool has no claim.
-func (p *pass) claim(s *seat) Claim { return p.claims[s.key()] }
+// claim is what bounds the seat; where its pool has no claim, only the budget and
+// its namespace.
+func (p *pass) claim(s *seat) Claim {
+	c := p.claims[s.key()]
+	c.Key = s.key()
+	return c
+}
 
 // steerable is whether a grant can change what the pod does and should: it runs,
 // reads its file, and its pool wants pods. All others are left as they are.
@@ -187,12 +191,13 @@ func (p *pass) raise() {
 // raiseTo grants as much of want as there is room for, to a pod that has nothing
 // at least its floor. Where a bound is exceeded, there are only shrinks.
 func (p *pass) raiseTo(s *seat, want int32, free *room) {
-	left := free.left(p.claim(s))
+	path := free.path(p.claim(s))
+	left := path.left()
 	share := min(want, s.Held+max(left, 0))
 	if left < 0 || share <= s.now() || (s.now() == 0 && share < min(want, p.claim(s).Floor)) {
 		return
 	}
-	free.take(p.claim(s), max(share-s.Held, 0))
+	path.take(max(share-s.Held, 0))
 	p.grant(s, share)
 }
 
@@ -202,9 +207,9 @@ func (p *pass) free() *room {
 	for _, c := range p.claims {
 		free.add(c)
 	}
-	free.take(Claim{}, max(p.facts.Unattributed, 0))
+	free.path(Claim{}).take(max(p.facts.Unattributed, 0))
 	for _, s := range p.seats {
-		free.take(p.claim(s), s.Held)
+		free.path(p.claim(s)).take(s.Held)
 	}
 	return free
 }
