@@ -2,11 +2,13 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package metrics holds every metric of the manager, its labels and its help. No
-// label ever holds an address, a user or a connection string, and a pool's series
-// go with the pool.
+// label ever holds an address, a user or a connection string, and the series of a
+// pool and of a server go with them.
 package metrics
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
@@ -21,35 +23,81 @@ const (
 )
 
 var (
-	poolGranted = poolGauge("poolfleet_pool_granted_connections", "Server connections that the pool's poolers may open now.")
-	poolShare   = poolGauge("poolfleet_pool_share_connections", "Server connections that the pool gets once the pools of its server have settled.")
+	poolVectors     []vector
+	upstreamVectors []vector
+)
+
+var (
 	poolReady   = poolGauge("poolfleet_pool_ready", "1 while clients can connect through the pool's published URL, else 0.")
 	poolPoolers = poolGauge("poolfleet_pool_ready_poolers", "Poolers of the pool that accept clients.")
 
-	upstreamMax     = upstreamGauge("poolfleet_upstream_max_connections", "The server's max_connections.")
-	upstreamBudget  = upstreamGauge("poolfleet_upstream_budget_connections", "Server connections that all pools together may take.")
-	upstreamGranted = upstreamGauge("poolfleet_upstream_granted_connections", "Server connections that all pools together may open now.")
-	upstreamHeld    = upstreamGauge("poolfleet_upstream_held_connections", "Server connections that all pools together may still hold.")
+	poolEntitled = poolGauge("poolfleet_pool_entitled_connections", "Server connections that are the pool's part before anything is lent.")
+	poolMinimum  = poolGauge("poolfleet_pool_minimum_connections", "Server connections that the pool is kept whatever others want.")
+	poolShare    = poolGauge("poolfleet_pool_share_connections", "Server connections that the pool gets once the pools of its server have settled, loans included.")
+	poolBorrowed = poolGauge("poolfleet_pool_borrowed_connections", "Server connections of the pool's share that other pools lend to it.")
+	poolLent     = poolGauge("poolfleet_pool_lent_connections", "Server connections that the pool lends to others.")
+	poolGranted  = poolGauge("poolfleet_pool_granted_connections", "Server connections that the pool's poolers may open now.")
+	poolHeld     = poolGauge("poolfleet_pool_held_connections", "Server connections that the pool's poolers may still hold.")
+	poolNeed     = poolGauge("poolfleet_pool_needed_connections", "Server connections that the pool's clients have use for; absent while that is not known.")
+	poolStarved  = poolGauge("poolfleet_pool_starved_clients", "Clients that wait for a server connection because the pool has no more.")
+	poolWaiting  = poolGauge("poolfleet_pool_waiting_poolers", "Poolers of the pool that have no server connections yet.")
+	poolOldest   = poolGauge("poolfleet_pool_oldest_transaction_age_seconds", "Age of the oldest transaction that holds up a hand-over from the pool; 0 without one.")
+
+	poolRefused = poolCounter("poolfleet_pool_refused_logins_total", "Logins that the server refused because it had no room.")
+	poolRaised  = poolCounter("poolfleet_pool_raised_grants_total", "Grants of the pool's pods that were raised.")
+	poolLowered = poolCounter("poolfleet_pool_lowered_grants_total", "Grants of the pool's pods that were lowered.")
+
+	upstreamMax       = upstreamGauge("poolfleet_upstream_max_connections", "The server's max_connections.")
+	upstreamSuperuser = upstreamGauge("poolfleet_upstream_superuser_reserved_connections", "The server's superuser_reserved_connections.")
+	upstreamReserved  = upstreamGauge("poolfleet_upstream_reserved_connections", "The server's reserved_connections.")
+	upstreamDirect    = upstreamGauge("poolfleet_upstream_direct_connections", "Server connections that are left to others than pools.")
+	upstreamBudget    = upstreamGauge("poolfleet_upstream_budget_connections", "Server connections that all pools together may take, before intruders are taken off.")
+	upstreamGranted   = upstreamGauge("poolfleet_upstream_granted_connections", "Server connections that all pools together may open now.")
+	upstreamHeld      = upstreamGauge("poolfleet_upstream_held_connections", "Server connections that all pools together may still hold.")
+	upstreamUsed      = upstreamGauge("poolfleet_upstream_used_connections", "Client connections that the server has, as it shows them.")
+	upstreamOthers    = upstreamGauge("poolfleet_upstream_other_connections", "Client connections of the server that are not the pools'.")
+	upstreamIntruding = upstreamGauge("poolfleet_upstream_intruding_connections", "Client connections of others beyond what is left to them.")
+
+	upstreamConflicts = upstreamCounter("poolfleet_upstream_conflicts_total", "Passes over the server's ledger that ended because someone else had written.")
 )
 
+// vector is a metric whose series can be deleted.
+type vector interface {
+	prometheus.Collector
+	DeleteLabelValues(values ...string) bool
+}
+
 func poolGauge(name, help string) *prometheus.GaugeVec {
-	return gauge(name, help, labelNamespace, labelPool)
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{labelNamespace, labelPool})
+	poolVectors = append(poolVectors, register(g))
+	return g
+}
+
+func poolCounter(name, help string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{labelNamespace, labelPool})
+	poolVectors = append(poolVectors, register(c))
+	return c
 }
 
 func upstreamGauge(name, help string) *prometheus.GaugeVec {
-	return gauge(name, help, labelUpstream)
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{labelUpstream})
+	upstreamVectors = append(upstreamVectors, register(g))
+	return g
 }
 
-func gauge(name, help string, labels ...string) *prometheus.GaugeVec {
-	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
-	metrics.Registry.MustRegister(g)
-	return g
+func upstreamCounter(name, help string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{labelUpstream})
+	upstreamVectors = append(upstreamVectors, register(c))
+	return c
+}
+
+func register(v vector) vector {
+	metrics.Registry.MustRegister(v)
+	return v
 }
 
 // ObservePool keeps the metrics of a pool at what its status says.
 func ObservePool(namespace, pool string, s poolv1.ConnectionPoolStatus) {
-	poolGranted.WithLabelValues(namespace, pool).Set(number(s.ServerConnections.Granted))
-	poolShare.WithLabelValues(namespace, pool).Set(number(s.ServerConnections.Share))
 	poolPoolers.WithLabelValues(namespace, pool).Set(number(s.ReadyReplicas))
 	ready := 0.0
 	if meta.IsStatusConditionTrue(s.Conditions, poolv1.ConditionReady) {
@@ -58,29 +106,84 @@ func ObservePool(namespace, pool string, s poolv1.ConnectionPoolStatus) {
 	poolReady.WithLabelValues(namespace, pool).Set(ready)
 }
 
+// Demand is what the clients of a pool want.
+type Demand struct {
+	// Need is nil while it is not known.
+	Need *int32
+	// Starved is clients that wait because the pool has no more.
+	Starved int32
+}
+
+// ObserveAccount keeps the metrics of a pool at what its line in a server's account says.
+func ObserveAccount(a poolv1.PoolAccount, demand Demand, now time.Time) {
+	set := func(g *prometheus.GaugeVec, v float64) { g.WithLabelValues(a.Namespace, a.Name).Set(v) }
+	entitled, share := number(a.Entitled), number(a.Share)
+	set(poolEntitled, entitled)
+	set(poolMinimum, float64(a.Minimum))
+	set(poolShare, share)
+	set(poolBorrowed, max(share-entitled, 0))
+	set(poolLent, max(entitled-share, 0))
+	set(poolGranted, number(a.Granted))
+	set(poolHeld, number(a.Held))
+	set(poolStarved, float64(demand.Starved))
+	set(poolWaiting, number(a.Waiting))
+	age := 0.0
+	if since := a.Oldest.Since; since != nil {
+		age = max(now.Sub(since.Time).Seconds(), 0)
+	}
+	set(poolOldest, age)
+	if demand.Need == nil {
+		poolNeed.DeleteLabelValues(a.Namespace, a.Name)
+		return
+	}
+	set(poolNeed, number(demand.Need))
+}
+
+// CountRefused adds logins that the server refused for want of room.
+func CountRefused(namespace, pool string, logins int64) {
+	poolRefused.WithLabelValues(namespace, pool).Add(float64(logins))
+}
+
+// CountGrant adds a grant that changed from one number of connections to another.
+func CountGrant(namespace, pool string, from, to int32) {
+	switch {
+	case to > from:
+		poolRaised.WithLabelValues(namespace, pool).Inc()
+	case to < from:
+		poolLowered.WithLabelValues(namespace, pool).Inc()
+	}
+}
+
+// CountConflict adds a pass that ended because someone else had written.
+func CountConflict(upstream string) { upstreamConflicts.WithLabelValues(upstream).Inc() }
+
 // ForgetPool deletes the series of a pool that is gone.
 func ForgetPool(namespace, pool string) {
-	for _, g := range []*prometheus.GaugeVec{poolGranted, poolShare, poolReady, poolPoolers} {
-		g.DeleteLabelValues(namespace, pool)
+	for _, v := range poolVectors {
+		v.DeleteLabelValues(namespace, pool)
 	}
 }
 
 // ObserveUpstream keeps the metrics of a server at what its account says.
 func ObserveUpstream(name string, s poolv1.UpstreamStatus) {
-	upstreamMax.WithLabelValues(name).Set(number(s.Capacity.MaxConnections))
-	upstreamBudget.WithLabelValues(name).Set(number(s.Capacity.Budget))
-	upstreamGranted.WithLabelValues(name).Set(number(s.Granted))
 	held := 0.0
 	for _, e := range s.Ledger {
 		held += number(e.Held)
 	}
-	upstreamHeld.WithLabelValues(name).Set(held)
+	for g, v := range map[*prometheus.GaugeVec]float64{
+		upstreamMax: number(s.Capacity.MaxConnections), upstreamSuperuser: number(s.Capacity.SuperuserReserved),
+		upstreamReserved: number(s.Capacity.Reserved), upstreamDirect: number(s.Capacity.Direct),
+		upstreamBudget: number(s.Capacity.Budget), upstreamGranted: number(s.Granted), upstreamHeld: held,
+		upstreamUsed: number(s.Use.Connections), upstreamOthers: number(s.Use.Others), upstreamIntruding: number(s.Use.Intruding),
+	} {
+		g.WithLabelValues(name).Set(v)
+	}
 }
 
 // ForgetUpstream deletes the series of a server that is gone.
 func ForgetUpstream(name string) {
-	for _, g := range []*prometheus.GaugeVec{upstreamMax, upstreamBudget, upstreamGranted, upstreamHeld} {
-		g.DeleteLabelValues(name)
+	for _, v := range upstreamVectors {
+		v.DeleteLabelValues(name)
 	}
 }
 
