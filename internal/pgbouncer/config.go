@@ -6,6 +6,12 @@
 // Kubernetes, and it starts no process.
 package pgbouncer
 
+import (
+	"cmp"
+	"strconv"
+	"time"
+)
+
 // PoolMode is PgBouncer's pool_mode.
 type PoolMode string
 
@@ -38,6 +44,18 @@ type Config struct {
 	ConnectQuery string `json:"connectQuery,omitempty"`
 	// Parameters are further settings, each from the list of those allowed.
 	Parameters map[string]string `json:"parameters,omitempty"`
+}
+
+// LoginRetrySetting is how long PgBouncer waits after a failed login, in seconds.
+const LoginRetrySetting = "server_login_retry"
+
+// LoginRetry is the LoginRetrySetting that the files hold.
+func (c Config) LoginRetry() time.Duration {
+	seconds, err := strconv.ParseFloat(cmp.Or(c.Parameters[LoginRetrySetting], constants[LoginRetrySetting]), 64)
+	if err != nil {
+		return 0 // Validate lets none through.
+	}
+	return time.Duration(seconds * float64(time.Second))
 }
 
 // Server is the PostgreSQL server as PgBouncer reaches it.

@@ -80,7 +80,7 @@ var constants = map[string]string{
 	"server_connect_timeout": "15",
 	"server_idle_timeout":    "60",
 	"server_lifetime":        "3600",
-	"server_login_retry":     "1",
+	LoginRetrySetting:        "1",
 
 	// A client gets an answer, if a bad one, before most clients give up.
 	"query_wait_timeout":      "30",

@@ -132,7 +132,7 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 	if err != nil {
 		return s.refuse(want, err)
 	}
-	if err := s.admin.Reload(ctx); err != nil {
+	if err := s.reload(ctx); err != nil {
 		return s.failReload(ctx, want, err)
 	}
 	if err := s.verify(ctx, limits); err != nil {
@@ -148,6 +148,12 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 	return nil
 }
 
+// reload makes PgBouncer read its files, and forget what else it was told.
+func (s *Supervisor) reload(ctx context.Context) error {
+	s.retries.inForce = 0
+	return s.admin.Reload(ctx)
+}
+
 func (s *Supervisor) failReload(ctx context.Context, want order, err error) error {
 	var refusal *pgconn.PgError
 	if !errors.As(err, &refusal) || s.running.doc == nil {
@@ -159,7 +165,7 @@ func (s *Supervisor) failReload(ctx context.Context, want order, err error) erro
 	}
 	back := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits})
 	if back == nil {
-		back = s.admin.Reload(ctx)
+		back = s.reload(ctx)
 	}
 	return errors.Join(err, back)
 }

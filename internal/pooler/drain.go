@@ -115,7 +115,7 @@ func (s *Supervisor) nudge(ctx context.Context, now time.Time) error {
 	if err := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: limits, ClientIdleTimeout: idle}); err != nil {
 		return err
 	}
-	if err := s.admin.Reload(ctx); err != nil {
+	if err := s.reload(ctx); err != nil {
 		return s.unlessEnded(err)
 	}
 	d.idle, s.running.limits = idle, limits

@@ -68,7 +68,7 @@ func (s *Supervisor) tell() {
 		v.demand = s.demand
 		v.status = contract.Status{
 			UID: s.in.uid, Gen: s.mem.Applied.Gen, Config: revision(s.mem.doc),
-			Draining: draining, Problem: s.problem,
+			Refused: s.relay.refusals(), Draining: draining, Problem: s.problem,
 		}
 	})
 }

@@ -28,7 +28,10 @@ type relay struct {
 	mu      sync.Mutex
 	secrets []string
 	window  time.Time
-	counts  map[string]int
+	// counts are the lines of each kind in the window, leftOut those not passed on.
+	counts, leftOut map[string]int
+	// refused are the logins that the server had no room for.
+	refused int64
 	// complaints are the last errors and warnings that are about no connection, for
 	// who asks why.
 	complaints []string
@@ -43,6 +46,12 @@ var (
 	// socket: "C-0x5581e0: shop/app@10.0.0.1:4711 " names one connection.
 	socket = regexp.MustCompile(`^[CS]-0x[0-9a-f]+: \S+ `)
 	number = regexp.MustCompile(`[0-9]+`)
+	// noRoom is a login that the server refused because it has no room: admission
+	// ended it, or the server did, with SQLSTATE 53300. PgBouncer passes on the
+	// server's words alone, so servers that do not speak English are not understood.
+	// Source: PostgreSQL's proc.c and postinit.c; PgBouncer's server.c.
+	noRoom = regexp.MustCompile(`^(\S+ )?(S: )?(error while executing exec_on_query: FATAL: terminating connection due to administrator command|` +
+		`(server )?login failed: FATAL:? (sorry, too many clients already|remaining connection slots are reserved|too many connections for|no more connections allowed))`)
 )
 
 var levels = map[string]slog.Level{
@@ -84,7 +93,12 @@ func (r *relay) line(text string) {
 	if level >= slog.LevelWarn && !socket.MatchString(message) {
 		r.complaints = append(r.complaints[max(0, len(r.complaints)-9):], message)
 	}
-	if !r.allow(kind(message), time.Now()) {
+	lines := linesPerWindow
+	if noRoom.MatchString(message) {
+		r.refused++
+		lines = 1
+	}
+	if !r.allow(kind(message), lines, time.Now()) {
 		return
 	}
 	r.log.Log(context.Background(), level, message, "component", "pgbouncer", "pid", pid)
@@ -95,23 +109,31 @@ func kind(message string) string {
 	return number.ReplaceAllString(socket.ReplaceAllString(message, ""), "0")
 }
 
-func (r *relay) allow(kind string, now time.Time) bool {
+func (r *relay) allow(kind string, lines int, now time.Time) bool {
 	if now.Sub(r.window) >= logWindow {
 		r.summarise()
-		r.window, r.counts = now, map[string]int{}
+		r.window, r.counts, r.leftOut = now, map[string]int{}, map[string]int{}
 	}
 	if _, known := r.counts[kind]; !known && len(r.counts) >= kindsPerWindow {
 		kind = "other lines"
 	}
 	r.counts[kind]++
-	return r.counts[kind] <= linesPerWindow
+	if r.counts[kind] > lines {
+		r.leftOut[kind]++
+	}
+	return r.counts[kind] <= lines
+}
+
+// refusals is how many logins the server had no room for.
+func (r *relay) refusals() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.refused
 }
 
 func (r *relay) summarise() {
-	for kind, count := range r.counts {
-		if count > linesPerWindow {
-			r.log.Info("more lines of this kind were left out", "component", "pgbouncer", "kind", kind, "count", count-linesPerWindow)
-		}
+	for kind, count := range r.leftOut {
+		r.log.Info("more lines of this kind were left out", "component", "pgbouncer", "kind", kind, "count", count)
 	}
 }
 

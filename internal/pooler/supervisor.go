@@ -41,6 +41,7 @@ type Supervisor struct {
 	// sample is of this step; nil while PgBouncer can not be asked.
 	sample  *pgbouncer.Sample
 	demand  demand
+	retries retries
 	asked   time.Time
 	problem string
 }
@@ -136,6 +137,9 @@ func (s *Supervisor) Step(ctx context.Context) {
 	if err == nil {
 		err = s.toward(ctx, want)
 	}
+	if err == nil {
+		err = s.pace(ctx)
+	}
 	if err != nil {
 		s.problem = s.safe(err)
 	}
@@ -174,6 +178,7 @@ func (s *Supervisor) notice() {
 		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%w) and is started again", s.process.err))
 	}
 	s.process, s.leaving, s.running, s.shrink = nil, nil, applied{}, shrink{}
+	s.retries.interval, s.retries.inForce, s.retries.newest = 0, 0, 0
 }
 
 // see makes sure that no older grant than this is ever obeyed again, before it is.
@@ -193,6 +198,9 @@ func (s *Supervisor) remember(want order) error {
 	}
 	if want.grant.Gen == 0 || s.mem.Applied == want.grant && revision(s.mem.doc) == revision(doc) {
 		return nil
+	}
+	if want.grant.Gen > s.mem.Applied.Gen {
+		s.retries.interval = 0 // There may be room now.
 	}
 	s.mem.Applied, s.mem.doc = want.grant, doc
 	if doc != nil {

@@ -1,0 +1,70 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pooler
+
+import (
+	"bytes"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestTheIntervalDoublesFromTheBaseToALimit(t *testing.T) {
+	for base, want := range map[time.Duration][]time.Duration{
+		200 * time.Millisecond: {400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond},
+		time.Second:            {2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 15 * time.Second},
+		time.Minute:            {time.Minute, time.Minute},
+	} {
+		r, got := retries{}, []time.Duration(nil)
+		for i := range want {
+			r.slower(int64(i+1), 7, base)
+			got = append(got, r.interval)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("base %s (-want +got):\n%s", base, diff)
+		}
+		if r.slower(100, 8, base); r.interval != want[0] {
+			t.Errorf("base %s: after a login that succeeded the interval is %s, want %s", base, r.interval, want[0])
+		}
+	}
+}
+
+func TestOnlyRefusalsForWantOfRoomAreCounted(t *testing.T) {
+	const at = "2026-11-22 09:27:27.809 UTC [10] "
+	for line, want := range map[string]int64{
+		`ERROR S: error while executing exec_on_query: FATAL: terminating connection due to administrator command`:                                            1,
+		`WARNING server login failed: FATAL sorry, too many clients already`:                                                                                  1,
+		`ERROR S: login failed: FATAL: remaining connection slots are reserved for roles with the SUPERUSER attribute`:                                        1,
+		`WARNING server login failed: FATAL too many connections for role "app"`:                                                                              1,
+		`WARNING server login failed: FATAL too many connections for database "shop"`:                                                                         1,
+		`ERROR S: error while executing exec_on_query: ERROR: unrecognized configuration parameter "client_connection_check_interval"`:                        0,
+		`WARNING server login failed: FATAL password authentication failed for user "app"`:                                                                    0,
+		`WARNING server login failed: FATAL the database system is starting up`:                                                                               0,
+		`WARNING C-0x55e3e3ba0ce8: shop/client@127.0.0.1:47814 pooler error: too many connections for database "shop"`:                                        0,
+		`WARNING C-0x55e3e3ba0ce8: shop/client@127.0.0.1:47814 pooler error: server login failed: FATAL too many connections for`:                             0,
+		`WARNING C-0x55e3e3ba0ce8: shop/client@127.0.0.1:47814 pooler error: no more connections allowed (max_client_conn)`:                                   0,
+		`WARNING C-0x55e3e3ba0ce8: shop/client@127.0.0.1:47814 pooler error: server login has been failing, cached error: server conn crashed? (login_retry)`: 0,
+	} {
+		if _, r := relayed(nil, at+line); r.refusals() != want {
+			t.Errorf("%s\ncounts %d, want %d", line, r.refusals(), want)
+		}
+	}
+}
+
+func TestAStormOfRefusalsIsOneLineAndASummary(t *testing.T) {
+	line := `2026-11-22 09:27:27.809 UTC [10] ERROR S: error while executing exec_on_query: FATAL: terminating connection due to administrator command`
+	var log bytes.Buffer
+	r := &relay{log: slog.New(slog.NewJSONHandler(&log, nil))}
+	for range 100 {
+		r.line(line)
+	}
+	r.window = r.window.Add(-logWindow) // A window later:
+	r.line("2026-11-22 09:27:37.809 UTC [10] LOG something else")
+	if got := strings.Count(log.String(), `"msg":"S: error`); got != 1 || !strings.Contains(log.String(), `"count":99`) {
+		t.Errorf("%d lines of 100 refusals, want 1 and a summary:\n%s", got, &log)
+	}
+}

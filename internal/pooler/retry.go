@@ -1,0 +1,105 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pooler
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
+)
+
+const (
+	// longestRetry bounds the time between two logins that the server refuses for
+	// want of room. It is half of the time a client waits for a connection.
+	longestRetry = 15 * time.Second
+	// roomNews is how often at most the log says that there is no room.
+	roomNews = 30 * time.Second
+)
+
+// retries spaces logins while the server refuses them because it has no room. It
+// goes by PgBouncer's setting, so it ends with the next RELOAD, and PgBouncer
+// compares the setting with the time of its last failure at every look: when it is
+// lowered, clients that wait make it try at once.
+type retries struct {
+	// refused are the refusals answered so far.
+	refused int64
+	// interval is what server_login_retry should be, inForce what it is; 0 is the file's.
+	interval, inForce time.Duration
+	// newest is the ID of the newest server connection when last refused.
+	newest int64
+	// told is when the log last said that there is no room, bad that it said nothing since.
+	told time.Time
+	bad  bool
+}
+
+// slower answers a refusal. A login that succeeded since the one before starts over.
+func (r *retries) slower(refused, newest int64, base time.Duration) {
+	if newest > r.newest {
+		r.interval = 0
+	}
+	r.refused, r.newest = refused, newest
+	r.interval = min(2*max(r.interval, base), max(longestRetry, base))
+}
+
+// pace doubles the interval after a refusal, and ends that when a login succeeds.
+func (s *Supervisor) pace(ctx context.Context) error {
+	r, refused := &s.retries, s.relay.refusals()
+	if s.process == nil || s.sample == nil || s.running.doc == nil {
+		return nil
+	}
+	if refused > r.refused || r.interval > 0 {
+		newest, err := s.newestLogin(ctx)
+		if err != nil {
+			return err
+		}
+		if refused > r.refused {
+			r.slower(refused, newest, s.running.doc.PgBouncer.LoginRetry())
+		} else if newest > r.newest {
+			r.interval = 0
+		}
+	}
+	s.tellRoom(time.Now())
+	return s.retryAfter(ctx, r.interval)
+}
+
+func (s *Supervisor) retryAfter(ctx context.Context, interval time.Duration) error {
+	if interval == s.retries.inForce {
+		return nil
+	}
+	seconds := s.running.doc.PgBouncer.LoginRetry().Seconds()
+	if interval > 0 {
+		seconds = interval.Seconds()
+	}
+	err := s.admin.Set(ctx, pgbouncer.LoginRetrySetting, strconv.FormatFloat(seconds, 'f', -1, 64))
+	if err == nil {
+		s.retries.inForce = interval
+	}
+	return err
+}
+
+func (s *Supervisor) tellRoom(now time.Time) {
+	r := &s.retries
+	switch {
+	case r.interval > 0 && now.Sub(r.told) >= roomNews:
+		r.told, r.bad = now, true
+		s.Log.Warn("the server has no room for another connection", "refused", r.refused, "triedEvery", r.interval.String())
+	case r.interval == 0 && r.bad:
+		r.bad = false
+		s.Log.Info("logins are no longer held back", "refused", r.refused)
+	}
+}
+
+// newestLogin is the ID of the newest server connection that can be used.
+func (s *Supervisor) newestLogin(ctx context.Context) (int64, error) {
+	servers, err := s.admin.Servers(ctx)
+	var newest int64
+	for _, server := range servers {
+		if !server.Login {
+			newest = max(newest, server.ID)
+		}
+	}
+	return newest, err
+}

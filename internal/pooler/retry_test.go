@@ -1,0 +1,196 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pooler_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/testenv"
+)
+
+// loginRetry is PgBouncer's setting in force.
+func (p *pod) loginRetry() string {
+	p.t.Helper()
+	rows, err := p.console().Show(p.t.Context(), "CONFIG")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, row := range rows {
+		if row["key"] == "server_login_retry" {
+			return row["value"]
+		}
+	}
+	p.t.Fatal("PgBouncer has no setting server_login_retry")
+	return ""
+}
+
+// holds opens a transaction, which has a server connection until the end of the test.
+func (p *pod) holds() {
+	p.t.Helper()
+	conn, err := p.client("shop")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if _, err := conn.Exec(p.t.Context(), "begin"); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// asks runs a query that needs one more server connection.
+func (p *pod) asks() <-chan error {
+	p.t.Helper()
+	conn, err := p.client("shop")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := conn.Exec(context.Background(), "select 1")
+		done <- err
+	}()
+	return done
+}
+
+func expectAnswer(t *testing.T, answer <-chan error) {
+	t.Helper()
+	select {
+	case err := <-answer:
+		if err != nil {
+			t.Errorf("the query that waited failed: %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("the query that waited was not answered")
+	}
+}
+
+// admissionFull is a pod of share 5 with one connection, at a server that has no
+// room for more but by letting go of what free closes.
+func admissionFull(t *testing.T) (p *pod, server *testenv.PostgresServer, revision string, free func()) {
+	t.Helper()
+	server = aServer(t)
+	p = aPod(t).start()
+	cfg := aConfig(server)
+	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Direct: 94}) // 100 less 3 for superusers leaves 3.
+	cfg.Parameters = map[string]string{"query_wait_timeout": "120"}
+	revision = p.config(cfg)
+	p.grant(1, 5, revision)
+	p.runs(1, 5)
+	p.holds()
+	var others []*pgx.Conn
+	for range 2 {
+		others = append(others, server.Superuser(t))
+	}
+	return p, server, revision, func() {
+		for _, conn := range others {
+			_ = conn.Close(context.Background())
+		}
+	}
+}
+
+// terminated is how many of the server's sessions were ended by pg_terminate_backend.
+func terminated(t *testing.T, conn *pgx.Conn) (n int) {
+	t.Helper()
+	if err := conn.QueryRow(t.Context(), "select sessions_killed from pg_stat_database where datname = 'shop'").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestALoginThatFindsNoRoomIsTriedEverMoreSeldomUntilANewGrantComes(t *testing.T) {
+	t.Parallel()
+	p, server, revision, free := admissionFull(t)
+	monitor := server.Superuser(t)
+	answer := p.asks()
+	p.await("the interval has grown", func(s contract.Status) bool { return s.Refused >= 4 })
+	time.Sleep(2 * time.Second) // Were it not for the interval, there would be two more.
+	s, _ := p.status()
+	tries := terminated(t, monitor)
+	t.Logf("%d tries at the server, %d refused; the interval is %s s", tries, s.Refused, p.loginRetry())
+	if int64(tries) != s.Refused || s.Refused != 4 {
+		t.Errorf("%d tries at the server and %d refused, want 4: after 0, 2, 6 and 14 s", tries, s.Refused)
+	}
+	if got := p.loginRetry(); got != "15" {
+		t.Errorf("logins are tried every %s s, want 15", got)
+	}
+	if got := strings.Count(p.log.String(), "terminating connection"); got > 3 {
+		t.Errorf("%d of PgBouncer's lines are about it", got)
+	}
+	if got := strings.Count(p.log.String(), "the server has no room"); got != 1 {
+		t.Errorf("%d of our lines are about it", got)
+	}
+	_ = monitor.Close(t.Context())
+	free()
+	granted := time.Now()
+	p.grant(2, 5, revision)
+	expectAnswer(t, answer)
+	if waited := time.Since(granted); waited > 10*time.Second {
+		t.Errorf("it waited for %s with a new grant: the interval was not forgotten", waited)
+	}
+	eventually(t, "logins are tried as before", func() bool { return p.loginRetry() == "1" })
+}
+
+func TestARefusedLoginSucceedsOnceThereIsRoom(t *testing.T) {
+	t.Parallel()
+	t.Run("by admission", func(t *testing.T) {
+		t.Parallel()
+		p, _, _, free := admissionFull(t)
+		answer := p.asks()
+		p.await("it was refused", func(s contract.Status) bool { return s.Refused >= 2 })
+		free()
+		expectAnswer(t, answer)
+		eventually(t, "logins are tried as before", func() bool { return p.loginRetry() == "1" })
+	})
+	for name, alter := range map[string]string{"by the role": "role app", "by the database": "database shop"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := aServer(t)
+			p := aPod(t).start()
+			p.grant(1, 5, p.config(aConfig(server)))
+			p.runs(1, 5)
+			p.holds()
+			server.Exec(t, "alter "+alter+" connection limit 1")
+			answer := p.asks()
+			p.await("it was refused", func(s contract.Status) bool { return s.Refused >= 2 })
+			if got := p.loginRetry(); got != "4" {
+				t.Errorf("logins are tried every %s s, want 4 after two refusals", got)
+			}
+			server.Exec(t, "alter "+alter+" connection limit -1")
+			expectAnswer(t, answer)
+			eventually(t, "logins are tried as before", func() bool { return p.loginRetry() == "1" })
+		})
+	}
+}
+
+func TestLoginsThatFailForAnotherReasonAreNotHeldBack(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"a wrong password", "a server that is down"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := aServer(t)
+			p := aPod(t).start()
+			p.grant(1, 5, p.config(aConfig(server)))
+			p.runs(1, 5)
+			p.holds()
+			if name == "a wrong password" {
+				server.Exec(t, "alter role app password 'another'")
+			} else {
+				server.Stop(t)
+			}
+			answer := p.asks()
+			time.Sleep(4 * time.Second)
+			if s, _ := p.status(); s.Refused != 0 || p.loginRetry() != "1" {
+				t.Errorf("status is %+v, and logins are tried every %s s", s, p.loginRetry())
+			}
+			p.kill()
+			<-answer
+		})
+	}
+}
