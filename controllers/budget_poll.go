@@ -11,10 +11,12 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/poolfleet/poolfleet/internal/budget"
 	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/metrics"
 )
 
 const (
@@ -44,7 +46,9 @@ func (r *BudgetReconciler) ask(ctx context.Context, s *sighting) {
 	for _, entry := range s.ledger.Entries {
 		known, heard := r.Records.Ack(types.UID(entry.UID))
 		if heard {
+			p.mu.Lock() // Answers to earlier questions may be coming in already.
 			s.acks[entry.UID] = known
+			p.mu.Unlock()
 		}
 		owes := !settled(entry, known) || s.leaving(entry.UID)
 		if owes || everyone && entry.Granted > 0 {
@@ -52,6 +56,9 @@ func (r *BudgetReconciler) ask(ctx context.Context, s *sighting) {
 		}
 	}
 	p.wait.Wait()
+	if everyone {
+		r.noteUse(s)
+	}
 }
 
 // poll is the questions of one pass.
@@ -84,8 +91,12 @@ func (r *BudgetReconciler) askOne(ctx context.Context, s *sighting, p *poll, ent
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		s.acks[entry.UID], s.heard[entry.UID] = answer, true
-		if r.Records.SetAck(uid, answer) {
+		changed, refused := r.Records.SetAck(uid, answer, s.now)
+		if changed {
 			s.changed[pool] = true
+		}
+		if refused > 0 {
+			metrics.CountRefused(pool.Namespace, pool.Name, refused)
 		}
 	})
 }
@@ -137,4 +148,34 @@ func (r *BudgetReconciler) keyOf(
 		r.Records.SetKey(uid, key)
 	}
 	return key
+}
+
+// noteUse keeps what the clients of each pool have use for, where all its pods said so.
+func (r *BudgetReconciler) noteUse(s *sighting) {
+	use := map[types.NamespacedName]budget.Usage{}
+	silent := map[types.NamespacedName]bool{}
+	for _, entry := range s.ledger.Entries {
+		pool := types.NamespacedName{Namespace: entry.Namespace, Name: entry.Pool}
+		switch ack := s.acks[entry.UID]; {
+		case s.heard[entry.UID]:
+			sum := use[pool]
+			use[pool] = budget.Usage{Peak: sum.Peak + ack.Peak, Starved: sum.Starved + ack.Starved}
+		case entry.Granted > 0 && !s.leaving(entry.UID):
+			silent[pool] = true
+		}
+	}
+	for i := range s.pools {
+		pool := client.ObjectKeyFromObject(&s.pools[i])
+		if sum, known := use[pool]; known && !silent[pool] {
+			r.Records.NoteUse(pool, s.now, sum)
+		}
+	}
+}
+
+// readNeeds has each claim say what its pool needs.
+func (r *BudgetReconciler) readNeeds(s *sighting) {
+	for i := range s.facts.Claims {
+		c := &s.facts.Claims[i]
+		c.Need, _ = r.Records.Demand(types.NamespacedName{Namespace: c.Key.Namespace, Name: c.Key.Name})
+	}
 }
