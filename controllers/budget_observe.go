@@ -40,6 +40,7 @@ type sighting struct {
 	foreignEntries  []poolv1.LedgerEntry
 	foreignAccounts []poolv1.PoolAccount
 
+	identity standing
 	capacity poolv1.Capacity
 	server   poolv1.ServerIdentity
 	look     look
@@ -59,6 +60,9 @@ func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstrea
 	if err := r.readPools(ctx, upstream, s); err != nil {
 		return nil, err
 	}
+	if err := r.identify(ctx, upstream, s); err != nil {
+		return nil, err
+	}
 	absent, err := r.readPods(ctx, s)
 	if err != nil {
 		return nil, err
@@ -67,11 +71,13 @@ func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstrea
 	r.readUse(s)
 	s.facts.Claims = claimsOf(upstream, s.pools)
 	r.ask(ctx, s)
+	r.readNeeds(s)
 	r.weighUse(ctx, upstream, s)
 	s.facts = budget.Facts{
 		Budget: s.budget(), Unattributed: s.use.unattributed, Reachable: s.look.reachable,
 		Claims: s.facts.Claims, Pods: r.podFacts(s, r.Clock.Now()), Absent: absent,
 	}
+	s.restrict()
 	return s, nil
 }
 

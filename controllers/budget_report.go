@@ -4,7 +4,6 @@
 package controllers
 
 import (
-	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
@@ -40,42 +38,12 @@ func (r *BudgetReconciler) statusOf(upstream *poolv1.Upstream, s *sighting, ledg
 	return want
 }
 
-// endpoints are the addresses under which pools name this server.
-func (r *BudgetReconciler) endpoints(upstream *poolv1.Upstream, s *sighting) []poolv1.ServerEndpoint {
-	set := map[string]bool{upstream.Annotations[endpointAnnotation]: true}
-	for i := range s.pools {
-		record := r.Records.Pool(client.ObjectKeyFromObject(&s.pools[i]))
-		if record.Upstream == upstream.Name {
-			set[record.Endpoint] = true
-		} else {
-			set[s.pools[i].Status.Upstream.Endpoint] = true
-		}
-	}
-	delete(set, "")
-	out := make([]poolv1.ServerEndpoint, 0, len(set))
-	for address := range set {
-		out = append(out, poolv1.ServerEndpoint{Address: address})
-	}
-	// The one it was made for leads: it gave the name.
-	first := upstream.Annotations[endpointAnnotation]
-	slices.SortFunc(out, func(a, b poolv1.ServerEndpoint) int {
-		if (a.Address == first) != (b.Address == first) {
-			if a.Address == first {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.Address, b.Address)
-	})
-	return out
-}
-
 func accounts(account budget.Account, s *sighting) []poolv1.PoolAccount {
 	out := slices.Clone(s.foreignAccounts)
 	for _, p := range account.Pools {
 		out = append(out, poolv1.PoolAccount{
 			Namespace: p.Key.Namespace, Name: p.Key.Name, Weight: p.Weight, Floor: p.Floor,
-			Minimum: p.Minimum, Entitled: new(cmp.Or(p.Entitled, p.Share)), Share: new(p.Share), Granted: new(p.Granted), Held: new(p.Held),
+			Minimum: p.Minimum, Entitled: new(p.Entitled), Share: new(p.Share), Granted: new(p.Granted), Held: new(p.Held),
 			Waiting: new(int32(len(p.Waiting))), //nolint:gosec // A pool's pods are a few hundred.
 		})
 	}

@@ -4,11 +4,14 @@
 package controllers
 
 import (
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/poolfleet/poolfleet/internal/budget"
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/postgres"
 	"github.com/poolfleet/poolfleet/internal/status"
@@ -50,8 +53,27 @@ type Records struct {
 	pools   map[types.NamespacedName]Record
 	pods    map[types.UID]podRecord
 	servers map[string]serverRecord
-	// told is what was told of pools last.
+	// looks say which server each pool's address leads to.
+	looks *looks
+	// demands are what the clients of pools have use for.
+	demands map[types.NamespacedName]*poolDemand
+	// told is what was told of pools last, on what is the case and was told of.
 	told map[types.NamespacedName]string
+	on   map[occasion]bool
+}
+
+// poolDemand is what the pods of a pool say of its clients.
+type poolDemand struct {
+	budget.Demand
+	starved int32
+}
+
+// occasion is something to be told once when it comes about, of a pool or, where that
+// is empty, of a server.
+type occasion struct {
+	upstream string
+	pool     types.NamespacedName
+	what     string
 }
 
 // podRecord is what is known of one pod.
@@ -66,13 +88,18 @@ type podRecord struct {
 	// silent is since when questions to it run into their time limit, askedAt the newest
 	// of them.
 	silent, askedAt time.Time
+	// refusing is when logins were last refused to it.
+	refusing time.Time
+	// lettingGo is since when it holds more than it was granted.
+	lettingGo time.Time
 }
 
 // NewRecords returns empty Records.
 func NewRecords() *Records {
 	return &Records{
 		pools: map[types.NamespacedName]Record{}, pods: map[types.UID]podRecord{},
-		servers: map[string]serverRecord{}, told: map[types.NamespacedName]string{},
+		servers: map[string]serverRecord{}, looks: newLooks(), demands: map[types.NamespacedName]*poolDemand{},
+		told: map[types.NamespacedName]string{}, on: map[occasion]bool{},
 	}
 }
 
@@ -90,17 +117,18 @@ func (r *Records) SetPool(key types.NamespacedName, record Record) {
 	r.pools[key] = record
 }
 
-// SeenAt reports whether another pool's look found this very server behind an
-// Upstream whose status does not say so yet.
-func (r *Records) SeenAt(upstream string, identity postgres.Identity) bool {
+// RolesAt are the roles of the pools at a server, as far as looks have told, sorted.
+func (r *Records) RolesAt(upstream string) []uint32 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	var roles []uint32
 	for _, record := range r.pools {
-		if record.Upstream == upstream && record.Observation.Identity().Same(identity) {
-			return true
+		if oid := record.Observation.RoleOID; record.Upstream == upstream && oid != 0 {
+			roles = append(roles, oid)
 		}
 	}
-	return false
+	slices.Sort(roles)
+	return slices.Compact(roles)
 }
 
 // ForgetPool drops the record of a pool that is gone.
@@ -109,6 +137,9 @@ func (r *Records) ForgetPool(key types.NamespacedName) {
 	defer r.mu.Unlock()
 	delete(r.pools, key)
 	delete(r.told, key)
+	r.looks.forgetPool(key)
+	delete(r.demands, key)
+	maps.DeleteFunc(r.on, func(o occasion, _ bool) bool { return o.pool == key })
 }
 
 // Told notes what is told of a pool, and reports whether that is what was told
@@ -121,6 +152,42 @@ func (r *Records) Told(key types.NamespacedName, what string) (before bool) {
 	return before
 }
 
+// Turned notes whether something is the case, and reports whether that is new.
+func (r *Records) Turned(o occasion, is bool) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	turned := r.on[o] != is
+	if is {
+		r.on[o] = true
+	} else {
+		delete(r.on, o)
+	}
+	return turned
+}
+
+// NoteUse adds what all pods of a pool said at one time.
+func (r *Records) NoteUse(pool types.NamespacedName, at time.Time, use budget.Usage) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.demands[pool]
+	if d == nil {
+		d = &poolDemand{}
+		r.demands[pool] = d
+	}
+	d.Observe(at, use)
+	d.starved = use.Starved
+}
+
+// Demand is what the clients of a pool have use for, and how many of them wait for it.
+func (r *Records) Demand(pool types.NamespacedName) (need *int32, starved int32) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if d := r.demands[pool]; d != nil {
+		return d.Need(), d.starved
+	}
+	return nil, 0
+}
+
 // Ack returns what a pod said last of itself.
 func (r *Records) Ack(uid types.UID) (contract.Status, bool) {
 	r.mu.Lock()
@@ -129,14 +196,53 @@ func (r *Records) Ack(uid types.UID) (contract.Status, bool) {
 	return pod.ack, pod.heard
 }
 
-// SetAck keeps what a pod says of itself, and tells whether it said it anew.
-func (r *Records) SetAck(uid types.UID, ack contract.Status) (changed bool) {
+// SetAck keeps what a pod says of itself, and tells whether it said it anew, and how
+// many logins were refused to it in between.
+func (r *Records) SetAck(uid types.UID, ack contract.Status, now time.Time) (changed bool, refused int64) {
 	r.notePod(uid, func(pod *podRecord) {
 		old := pod.ack
 		changed = !pod.heard || old.Gen != ack.Gen || old.Config != ack.Config || old.Problem != ack.Problem
+		refused = ack.Refused - old.Refused
+		if refused < 0 {
+			refused = ack.Refused // The container started anew, and counts from 0.
+		}
+		if refused > 0 && pod.heard {
+			pod.refusing = now
+		}
 		pod.ack, pod.heard, pod.silent = ack, true, time.Time{}
 	})
-	return changed
+	return changed, refused
+}
+
+// Refusing reports whether logins of a pod were refused in the last minute.
+func (r *Records) Refusing(uid types.UID, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	at := r.pods[uid].refusing
+	return !at.IsZero() && now.Sub(at) < time.Minute
+}
+
+// LettingGo notes whether a pod holds more than it was granted, and returns for how
+// long it has done so.
+func (r *Records) LettingGo(uid types.UID, is bool, now time.Time) (since time.Duration) {
+	r.notePod(uid, func(pod *podRecord) {
+		pod.lettingGo = firstOf(pod.lettingGo, is, now)
+		if is {
+			since = now.Sub(pod.lettingGo)
+		}
+	})
+	return since
+}
+
+// firstOf is since when something is the case: from now, unless it was before.
+func firstOf(since time.Time, is bool, now time.Time) time.Time {
+	switch {
+	case !is:
+		return time.Time{}
+	case since.IsZero():
+		return now
+	}
+	return since
 }
 
 // ForgetPod drops what is known of a pod that is gone.
@@ -150,14 +256,10 @@ func (r *Records) ForgetPod(uid types.UID) {
 // long it has been so. A restart of the manager starts the time anew.
 func (r *Records) Unready(uid types.UID, unready bool, now time.Time) (since time.Duration) {
 	r.notePod(uid, func(pod *podRecord) {
-		if !unready {
-			pod.unready = time.Time{}
-			return
+		pod.unready = firstOf(pod.unready, unready, now)
+		if unready {
+			since = now.Sub(pod.unready)
 		}
-		if pod.unready.IsZero() {
-			pod.unready = now
-		}
-		since = now.Sub(pod.unready)
 	})
 	return since
 }
