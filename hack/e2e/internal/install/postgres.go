@@ -35,6 +35,8 @@ type Postgres struct {
 	Standby bool
 	// TLS makes a server that offers TLS, with a certificate that nobody trusts.
 	TLS bool
+	// Restartable makes a server that Restart can restart.
+	Restartable bool
 	// Password of the superuser postgres; Apply sets it.
 	Password string
 }
@@ -72,12 +74,22 @@ func (p *Postgres) manifest() (string, error) {
 	}
 	var manifest strings.Builder
 	err = postgresManifest.Execute(&manifest, map[string]any{
-		"Name": p.Name, "Namespace": p.Namespace, "Image": p.Image, "Args": string(list), "Standby": p.Standby, "TLS": p.TLS,
+		"Name": p.Name, "Namespace": p.Namespace, "Image": p.Image, "Args": string(list),
+		"Standby": p.Standby, "TLS": p.TLS, "Restartable": p.Restartable,
 	})
 	if err != nil {
 		return "", fmt.Errorf("writing the server's manifest: %w", err)
 	}
 	return manifest.String(), nil
+}
+
+// Restart stops a Restartable server, its clients' connections included. The server
+// starts again at once; it answers some time after Restart has returned.
+// Source: PostgreSQL docs, "Shutting Down the Server": SIGINT is the fast shutdown.
+func (p *Postgres) Restart(ctx context.Context, tools Tools) error {
+	const stop = `read -r pid <"$PGDATA/postmaster.pid" && kill -INT "$pid"`
+	_, err := tools.Run(ctx, "", tools.Kubectl, "exec", "--namespace", p.Namespace, "deployment/"+p.Name, "--", "sh", "-c", stop)
+	return err
 }
 
 // secret returns the password of the superuser, and makes one for a new server.
