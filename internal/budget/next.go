@@ -35,8 +35,9 @@ type seat struct {
 	pod *Pod
 	// known is whether the pod has an entry already.
 	known bool
-	// changed entries get a new number.
-	changed bool
+	// changed entries get a new number; edited ones must, because their pod was told
+	// something else under the one they have.
+	changed, edited bool
 	// target is what the seat should come to.
 	target int32
 }
@@ -65,6 +66,8 @@ func newPass(ledger Ledger, facts Facts) *pass {
 func (p *pass) seat(entries []Entry) {
 	seats := make(map[string]*seat, len(entries))
 	for _, e := range entries {
+		e.Granted, e.Held = plausible(e.Granted), plausible(e.Held)
+		p.count(e.Gen)
 		seats[e.UID] = &seat{Entry: e, known: true}
 	}
 	for i := range p.facts.Pods {
@@ -86,34 +89,6 @@ func (p *pass) seat(entries []Entry) {
 func compareEntries(a, b Entry) int {
 	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Pool, b.Pool),
 		cmp.Compare(a.Pod, b.Pod), cmp.Compare(a.UID, b.UID))
-}
-
-// mend takes into the ledger what a pod knows and the ledger does not: the ledger
-// was lost, or put back from an older copy.
-func (p *pass) mend(s *seat) {
-	if s.pod == nil {
-		return
-	}
-	if told := s.pod.Told; told != nil {
-		p.learn(s, *told, told.Share)
-	}
-	if ack := s.pod.Ack; ack != nil {
-		p.learn(s, Told{Gen: ack.Gen, Share: ack.Cap, Config: ack.Config}, max(ack.Cap, ack.Current))
-	}
-}
-
-// highestLearned is the highest number believed from outside the ledger. Who can
-// write to a pod must not be able to use up the numbers of all.
-const highestLearned = 1 << 52
-
-func (p *pass) learn(s *seat, newer Told, held int32) {
-	if newer.Gen <= s.Gen || newer.Gen > highestLearned {
-		return
-	}
-	s.known = true
-	s.Gen, s.Granted, s.Config = newer.Gen, newer.Share, newer.Config
-	s.Held = max(s.Held, held)
-	p.gen = max(p.gen, newer.Gen)
 }
 
 // release lowers held by what the pod itself says of its newest grant. Nothing
@@ -214,13 +189,14 @@ func (p *pass) free() *room {
 	return free
 }
 
-// renew grants the same share again where the configuration changed, or where the
-// pod has less than its grant and takes no more before a higher number.
+// renew grants the same share again where the configuration changed, where the pod
+// was told something else, or where it has less than its grant and takes no more
+// before a higher number.
 func (p *pass) renew() {
 	for _, s := range p.seats {
 		config := p.claim(s).Config
 		stale := config != "" && config != s.Config
-		if s.now() > 0 && p.steerable(s) && (stale || s.short()) {
+		if p.steerable(s) && (s.edited || s.now() > 0 && (stale || s.short())) {
 			p.grant(s, s.now())
 		}
 	}

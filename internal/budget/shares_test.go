@@ -134,6 +134,41 @@ func TestShares(t *testing.T) {
 			[]budget.Claim{aPool("a", weighing(0), floor(0)), aPool("b", weighing(1))},
 			map[string]int32{"a": 1, "b": 1},
 		},
+		{
+			"a minimum goes before weights", 20,
+			[]budget.Claim{aPool("a", minimum(12)), aPool("b"), aPool("c")},
+			map[string]int32{"a": 12, "b": 4, "c": 4},
+		},
+		{
+			"a minimum below a pool's part changes nothing", 20,
+			[]budget.Claim{aPool("a", minimum(8)), aPool("b")},
+			map[string]int32{"a": 10, "b": 10},
+		},
+		{
+			"a new pool whose minimum does not fit gets nothing, and a later one that fits is served", 20,
+			[]budget.Claim{aPool("a", minimum(12)), aPool("b", minimum(9)), aPool("c", minimum(5))},
+			map[string]int32{"a": 12, "b": 0, "c": 8},
+		},
+		{
+			"a minimum above the maximum counts as the maximum", 20,
+			[]budget.Claim{aPool("a", minimum(40), maximum(12)), aPool("b")},
+			map[string]int32{"a": 12, "b": 8},
+		},
+		{
+			"the pools of a namespace share its maximum", 60,
+			[]budget.Claim{aPool("a", in("jobs", 0, 10)), aPool("b", in("jobs", 0, 10)), aPool("c")},
+			map[string]int32{"a": 5, "b": 5, "c": 50},
+		},
+		{
+			"the pools of a namespace divide its weight by their own", 40,
+			[]budget.Claim{aPool("a", in("jobs", 100, 0)), aPool("b", in("jobs", 100, 0), weighing(300)), aPool("c", weighing(100))},
+			map[string]int32{"a": 5, "b": 15, "c": 20},
+		},
+		{
+			"weights above the highest count as it", 40,
+			[]budget.Claim{aPool("a", weighing(1<<31-1)), aPool("b", weighing(10000))},
+			map[string]int32{"a": 20, "b": 20},
+		},
 		{"no pools", 10, nil, map[string]int32{}},
 	}
 	for _, tt := range tests {
@@ -149,9 +184,20 @@ func TestShares(t *testing.T) {
 	}
 }
 
+func drawNamespace(t *rapid.T) (rule budget.NamespaceRule) {
+	if rapid.Bool().Draw(t, "has the namespace a maximum") {
+		rule.Maximum = rapid.Int32Range(1, 40).Draw(t, "the namespace's maximum")
+	}
+	if rapid.Bool().Draw(t, "has the namespace a weight") {
+		rule.Weight = rapid.Int32Range(1, 10000).Draw(t, "the namespace's weight")
+	}
+	return rule
+}
+
 func drawClaims(t *rapid.T) []budget.Claim {
 	names := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"a", "b", "c", "d", "e", "f"}), 1, 6, rapid.ID).Draw(t, "pools")
 	claims := make([]budget.Claim, 0, len(names))
+	apps, jobs := drawNamespace(t), drawNamespace(t)
 	for _, name := range names {
 		c := aPool(name, weighing(rapid.Int32Range(1, 1000).Draw(t, "weight")),
 			floor(rapid.Int32Range(1, 4).Draw(t, "floor")), replicas(rapid.Int32Range(0, 4).Draw(t, "replicas")))
@@ -165,6 +211,12 @@ func drawClaims(t *rapid.T) []budget.Claim {
 		if rapid.Bool().Draw(t, "has a database limit") {
 			c.DatabaseLimit = &budget.Limit{Key: "shop", Connections: 25}
 		}
+		if rapid.Bool().Draw(t, "has a minimum") {
+			c.Minimum = rapid.Int32Range(1, 20).Draw(t, "minimum")
+		}
+		if c.Namespace = apps; rapid.Bool().Draw(t, "is it of another namespace") {
+			c.Key.Namespace, c.Namespace = "jobs", jobs
+		}
 		claims = append(claims, c)
 	}
 	return claims
@@ -172,7 +224,7 @@ func drawClaims(t *rapid.T) []budget.Claim {
 
 // spare is how many more connections a pool could have beside the others.
 func spare(total int32, claims []budget.Claim, shares map[budget.PoolKey]int32, of budget.Claim) int32 {
-	var sum, byRole, byDatabase int32
+	var sum, byRole, byDatabase, byNamespace int32
 	for _, c := range claims {
 		sum += shares[c.Key]
 		if of.RoleLimit != nil && c.RoleLimit != nil && c.RoleLimit.Key == of.RoleLimit.Key {
@@ -181,10 +233,16 @@ func spare(total int32, claims []budget.Claim, shares map[budget.PoolKey]int32, 
 		if of.DatabaseLimit != nil && c.DatabaseLimit != nil {
 			byDatabase += shares[c.Key]
 		}
+		if of.Key.Namespace == c.Key.Namespace {
+			byNamespace += shares[c.Key]
+		}
 	}
 	left := total - sum
 	if of.Maximum > 0 {
 		left = min(left, of.Maximum-shares[of.Key])
+	}
+	if of.Namespace.Maximum > 0 {
+		left = min(left, of.Namespace.Maximum-byNamespace)
 	}
 	if of.RoleLimit != nil {
 		left = min(left, of.RoleLimit.Connections-byRole)
@@ -193,6 +251,29 @@ func spare(total int32, claims []budget.Claim, shares map[budget.PoolKey]int32, 
 		left = min(left, of.DatabaseLimit.Connections-byDatabase)
 	}
 	return left
+}
+
+// least is what a new pool starts with.
+func least(c budget.Claim) int32 {
+	if c.Maximum > 0 {
+		return max(c.Floor, min(c.Minimum, c.Maximum))
+	}
+	return max(c.Floor, c.Minimum)
+}
+
+// weight is a pool's as a fraction of the sum of all weights of its namespace, or
+// by itself.
+func weight(c budget.Claim, claims []budget.Claim) float64 {
+	if c.Namespace.Weight == 0 {
+		return float64(c.Weight)
+	}
+	var sum float64
+	for _, other := range claims {
+		if other.Key.Namespace == c.Key.Namespace && other.Replicas > 0 {
+			sum += float64(other.Weight)
+		}
+	}
+	return float64(c.Weight) * float64(c.Namespace.Weight) / sum
 }
 
 func TestSharesKeepEveryBoundAndLeaveNothingThatAPoolCouldTake(t *testing.T) {
@@ -206,12 +287,12 @@ func TestSharesKeepEveryBoundAndLeaveNothingThatAPoolCouldTake(t *testing.T) {
 			switch {
 			case left < 0:
 				t.Fatalf("pool %s: a bound is exceeded by %d: %v", c.Key.Name, -left, shares)
-			case share > 0 && share < c.Floor:
-				t.Fatalf("pool %s got %d, part of a floor of %d", c.Key.Name, share, c.Floor)
+			case share > 0 && share < least(c):
+				t.Fatalf("pool %s got %d, less than the %d it starts with", c.Key.Name, share, least(c))
 			case share > 0 && left > 0:
 				t.Fatalf("pool %s could have %d more: %v", c.Key.Name, left, shares)
-			case share == 0 && c.Replicas > 0 && left >= c.Floor:
-				t.Fatalf("pool %s got nothing, and its floor fits: %v", c.Key.Name, shares)
+			case share == 0 && c.Replicas > 0 && left >= least(c):
+				t.Fatalf("pool %s got nothing, and what it starts with fits: %v", c.Key.Name, shares)
 			}
 		}
 	})
@@ -225,7 +306,7 @@ func TestSharesAreFair(t *testing.T) {
 		for _, poor := range claims {
 			for _, rich := range claims {
 				gives := shares[rich.Key] - 1
-				if shares[poor.Key] == 0 || gives < rich.Floor {
+				if shares[poor.Key] == 0 || gives < least(rich) {
 					continue
 				}
 				moved := maps.Clone(shares)
@@ -233,7 +314,7 @@ func TestSharesAreFair(t *testing.T) {
 				// The poor could take what the rich gives up, and would still have less for
 				// its weight than the rich would be left with.
 				if spare(total, claims, moved, poor) > 0 &&
-					int64(shares[poor.Key]+1)*int64(rich.Weight) < int64(gives)*int64(poor.Weight) {
+					float64(shares[poor.Key]+1)*weight(rich, claims) < float64(gives)*weight(poor, claims)*(1-1e-9) {
 					t.Fatalf("%s should have one of %s: %v", poor.Key.Name, rich.Key.Name, shares)
 				}
 			}

@@ -101,10 +101,13 @@ func (p *pod) refresh() {
 	}
 }
 
-// obey is the pooler: it takes a grant that is newer than the one it has, and
-// while it drains none.
+// obey is the pooler: it takes a grant that is not older than the one it has and
+// says something else, and while it drains none.
 func (p *pod) obey() {
-	if !p.started || p.terminated || p.draining || p.file == nil || p.file.Gen <= p.gen {
+	if !p.started || p.terminated || p.draining || p.file == nil || p.file.Gen < p.gen {
+		return
+	}
+	if *p.file == (budget.Told{Gen: p.gen, Share: p.share, Config: p.config}) {
 		return
 	}
 	p.gen, p.share, p.config = p.file.Gen, p.file.Share, p.file.Config
