@@ -76,10 +76,8 @@ func newDivision(budget int32, bids []*bid) *division {
 		b.Claim = b.sound()
 		room.add(b.Claim)
 	}
-	rates := namespaceWeights(d.bids)
 	for _, b := range d.bids {
 		b.path = room.path(b.Claim)
-		b.rate = rateOf(b.Claim, rates)
 	}
 	return d
 }
@@ -103,6 +101,7 @@ func (d *division) admit(s standing) {
 			d.served = append(d.served, b)
 		}
 	}
+	weigh(d.served)
 }
 
 // start is the least that the pool can start with.

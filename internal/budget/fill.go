@@ -17,26 +17,19 @@ const highestWeight = 10000
 // rate is a weight as a fraction: a pool's own, or its part of its namespace's.
 type rate struct{ weight, of uint64 }
 
-// namespaceWeights are the sums of the weights of the pools that divide their
-// namespace's.
-func namespaceWeights(bids []*bid) map[string]uint64 {
+// weigh sets the rates of pools that divide something between them.
+func weigh(pools []*bid) {
 	sums := map[string]uint64{}
-	for _, b := range bids {
-		if b.Namespace.Weight > 0 && b.Replicas > 0 {
-			sums[b.Key.Namespace] += uint64(b.Weight) //nolint:gosec // From 1 to 10000.
+	for _, b := range pools {
+		sums[b.Key.Namespace] += uint64(b.Weight) //nolint:gosec // From 1 to 10000.
+	}
+	for _, b := range pools {
+		b.rate = rate{weight: uint64(b.Weight), of: 1} //nolint:gosec // From 1 to 10000.
+		if w := b.Namespace.Weight; w > 0 {
+			b.rate.weight *= uint64(min(w, highestWeight)) //nolint:gosec // From 1 to 10000.
+			b.rate.of = sums[b.Key.Namespace]
 		}
 	}
-	return sums
-}
-
-// rateOf needs a sound claim.
-func rateOf(c Claim, namespaces map[string]uint64) rate {
-	own := uint64(c.Weight) //nolint:gosec // From 1 to 10000.
-	sum := namespaces[c.Key.Namespace]
-	if c.Namespace.Weight <= 0 || sum == 0 {
-		return rate{weight: own, of: 1}
-	}
-	return rate{weight: own * uint64(min(c.Namespace.Weight, highestWeight)), of: sum} //nolint:gosec // From 1 to 10000.
 }
 
 // compare orders (2·total+1)/rate, multiplied out so that no fraction is rounded.

@@ -97,7 +97,18 @@ func (d *disorder) podActions() map[string]func(*rapid.T) {
 		"a pod lets go":             func(t *rapid.T) { d.anyPod(t).letGo(some.Draw(t, "n")) },
 		"a pod's readiness changes": func(t *rapid.T) { p := d.anyPod(t); p.ready = p.cap > 0 && !p.ready },
 		"a pod's time is up":        func(t *rapid.T) { p := d.anyPod(t); p.overdue = !p.overdue },
-		"a pod is to end":           func(t *rapid.T) { d.anyPod(t).terminating = true },
+		"all pods do as told": func(*rapid.T) {
+			for _, p := range d.pods {
+				p.refresh()
+				p.obey()
+			}
+		},
+		"all pods let go": func(*rapid.T) {
+			for _, p := range d.pods {
+				p.letGo(p.current - p.cap)
+			}
+		},
+		"a pod is to end": func(t *rapid.T) { d.anyPod(t).terminating = true },
 		"a pod is told to end": func(t *rapid.T) {
 			if p := d.anyPod(t); p.started && !p.terminated {
 				p.draining = true
@@ -142,6 +153,8 @@ func (d *disorder) serverActions() map[string]func(*rapid.T) {
 		"a maximum changes":       func(t *rapid.T) { anyClaim(t).Maximum = rapid.Int32Range(0, 20).Draw(t, "maximum") },
 		"a floor changes":         func(t *rapid.T) { anyClaim(t).Floor = rapid.Int32Range(1, 3).Draw(t, "floor") },
 		"a configuration changes": func(t *rapid.T) { anyClaim(t).Config = rapid.StringMatching("[a-c]").Draw(t, "config") },
+		"a minimum changes":       func(t *rapid.T) { anyClaim(t).Minimum = rapid.Int32Range(0, 20).Draw(t, "minimum") },
+		"needs change":            func(t *rapid.T) { drawNeeds(t, d.claims, rapid.Int32Range(0, 40)) },
 		"replicas change":         func(t *rapid.T) { anyClaim(t).Replicas = rapid.Int32Range(0, 3).Draw(t, "replicas") },
 	}
 }
@@ -164,7 +177,7 @@ func checkOrderDoesNotMatter(t *rapid.T, o *operator) {
 
 func TestNoOrderOfEventsBreaksTheBudgetAndCalmLeadsToFairShares(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(rapid.Int32Range(0, 40).Draw(t, "budget"), drawClaims(t)...)
+		w := drawWorld(t)
 		d := &disorder{world: w}
 		t.Repeat(d.actions())
 
@@ -175,6 +188,23 @@ func TestNoOrderOfEventsBreaksTheBudgetAndCalmLeadsToFairShares(t *testing.T) {
 		w.calm(t)
 		checkFair(t, w)
 	})
+}
+
+// drawWorld is a world with pods that have had a while of calm, or have not.
+func drawWorld(t *rapid.T) *world {
+	claims := drawClaims(t)
+	drawNeeds(t, claims, rapid.Int32Range(0, 40))
+	w := newWorld(rapid.Int32Range(0, 40).Draw(t, "budget"), claims...)
+	for _, c := range claims {
+		for range rapid.Int32Range(0, max(c.Replicas, 1)).Draw(t, "pods") {
+			w.add(c.Key, rapid.Int64Range(0, 2).Draw(t, "seconds"))
+		}
+	}
+	for range rapid.IntRange(0, 4).Draw(t, "rounds before") {
+		w.settle()
+		w.pass()
+	}
+	return w
 }
 
 // calm runs passes, with nothing new happening, until one writes nothing.
@@ -238,7 +268,7 @@ func checkFair(t *rapid.T, w *world) {
 	}
 	var active []budget.Claim
 	for _, c := range w.claims {
-		if pods[c.Key] > 0 && c.Replicas > 0 {
+		if granted[c.Key] > 0 && c.Replicas > 0 {
 			active = append(active, c)
 		}
 		if c.Replicas > 0 && most[c.Key]-least[c.Key] > 1 {
@@ -250,20 +280,38 @@ func checkFair(t *rapid.T, w *world) {
 	for key, n := range granted {
 		if c := w.claim(key); c.Replicas == 0 {
 			rest -= n
-			if c.RoleLimit != nil || c.DatabaseLimit != nil {
-				return // It holds under their limits too, which Shares does not know.
+			if c.RoleLimit != nil || c.DatabaseLimit != nil || c.Namespace.Maximum > 0 {
+				return // It holds under their limits too, which Lent does not know.
 			}
 		}
 	}
-	shares := budget.Shares(rest, active)
+	shares := budget.Lent(rest, active, granted, pods)
 	for _, c := range active {
 		if shares[c.Key] == 0 {
-			return // Floors do not fit, and who runs keeps running: the order is not Shares'.
+			return // Not even floors fit beside what pools without replicas hold.
 		}
 	}
 	for _, c := range active {
 		if granted[c.Key] != shares[c.Key] {
 			t.Fatalf("L1: pool %s has %d, its share is %d: %s", c.Key.Name, granted[c.Key], shares[c.Key], w)
+		}
+	}
+	checkWaiting(t, w, active, granted, pods, rest)
+}
+
+// checkWaiting: a pool has nothing only where what it starts with does not fit
+// beside what those that run are sure of.
+func checkWaiting(t *rapid.T, w *world, active []budget.Claim, granted, pods map[budget.PoolKey]int32, rest int32) {
+	for _, c := range w.claims {
+		if c.Replicas == 0 || pods[c.Key] == 0 || granted[c.Key] > 0 {
+			continue
+		}
+		sure := map[budget.PoolKey]int32{}
+		for _, other := range active {
+			sure[other.Key] = min(granted[other.Key], max(other.Floor, other.Minimum))
+		}
+		if left := spare(rest, w.claims, sure, c); left >= least(c) {
+			t.Fatalf("pool %s has nothing, and %d are free beside what others are sure of: %s", c.Key.Name, left, w)
 		}
 	}
 }

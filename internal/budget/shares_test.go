@@ -261,15 +261,15 @@ func least(c budget.Claim) int32 {
 	return max(c.Floor, c.Minimum)
 }
 
-// weight is a pool's as a fraction of the sum of all weights of its namespace, or
-// by itself.
-func weight(c budget.Claim, claims []budget.Claim) float64 {
+// weight is a pool's by itself, or its part of its namespace's beside the other
+// pools that have a share.
+func weight(c budget.Claim, claims []budget.Claim, shares map[budget.PoolKey]int32) float64 {
 	if c.Namespace.Weight == 0 {
 		return float64(c.Weight)
 	}
 	var sum float64
 	for _, other := range claims {
-		if other.Key.Namespace == c.Key.Namespace && other.Replicas > 0 {
+		if other.Key.Namespace == c.Key.Namespace && shares[other.Key] > 0 {
 			sum += float64(other.Weight)
 		}
 	}
@@ -314,7 +314,7 @@ func TestSharesAreFair(t *testing.T) {
 				// The poor could take what the rich gives up, and would still have less for
 				// its weight than the rich would be left with.
 				if spare(total, claims, moved, poor) > 0 &&
-					float64(shares[poor.Key]+1)*weight(rich, claims) < float64(gives)*weight(poor, claims)*(1-1e-9) {
+					float64(shares[poor.Key]+1)*weight(rich, claims, shares) < float64(gives)*weight(poor, claims, shares)*(1-1e-9) {
 					t.Fatalf("%s should have one of %s: %v", poor.Key.Name, rich.Key.Name, shares)
 				}
 			}
