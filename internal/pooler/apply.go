@@ -21,6 +21,12 @@ import (
 // launchTimeout is how long a starting PgBouncer may take to answer.
 const launchTimeout = 15 * time.Second
 
+// orphanTime is how long connections may take to end whose PgBouncer has ended.
+// PostgreSQL looks for a client that is gone every 0.1 s while a query runs, as the
+// connect query asks it to (client_connection_check_interval, from PostgreSQL 14
+// on). A PgBouncer started sooner would have its whole share beside them.
+const orphanTime = 500 * time.Millisecond
+
 // backOff spaces the starts of a PgBouncer that keeps ending.
 type backOff struct {
 	delay time.Duration
@@ -35,6 +41,13 @@ func (b *backOff) failed(started time.Time, why error) {
 	}
 	b.delay = min(max(2*b.delay, 100*time.Millisecond), 10*time.Second)
 	b.until, b.why = time.Now().Add(b.delay), why
+}
+
+// wait puts off the next start.
+func (b *backOff) wait(delay time.Duration, why error) {
+	if until := time.Now().Add(delay); until.After(b.until) {
+		b.until, b.why = until, why
+	}
 }
 
 // launch starts PgBouncer and waits until it answers.
@@ -73,7 +86,7 @@ func (s *Supervisor) awaitConsole(ctx context.Context) error {
 		case <-s.process.exited:
 			return errors.New("PgBouncer does not start: " + s.relay.words())
 		case <-deadline:
-			return errors.New("PgBouncer does not answer")
+			return errNoAnswer
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -101,25 +114,23 @@ func (s *Supervisor) refuse(want order, err error) error {
 }
 
 // converge changes a running PgBouncer, one stage at a time: what sinks before what
-// rises, and no rise before the sunk have let go.
+// rises, and no rise into what has not been let go.
 func (s *Supervisor) converge(ctx context.Context, want order) error {
 	if s.running.doc == nil { // It was started, but something went wrong since.
 		return s.apply(ctx, want, want.limits)
 	}
-	settled, err := s.settle(ctx)
-	if err != nil {
+	if s.sample == nil {
+		return errNoAnswer
+	}
+	if err := s.settle(ctx); err != nil {
 		return err
 	}
-	next := step(s.running.limits, want.limits)
-	same := s.running.doc.revision == want.doc.revision && maps.Equal(next, s.running.limits)
+	next := step(s.running.limits, want.limits, connections(*s.sample))
 	switch {
-	case !same && raises(s.running.limits, next) && !settled:
-		return nil // Ask again at the next tick.
-	case !same:
-		err = s.apply(ctx, want, next)
-	}
-	if err != nil || !maps.Equal(s.running.limits, want.limits) {
-		return err
+	case s.running.doc.revision != want.doc.revision || !maps.Equal(next, s.running.limits):
+		return s.apply(ctx, want, next)
+	case !maps.Equal(next, want.limits):
+		return nil // Look again at the next tick.
 	}
 	return s.remember(want)
 }

@@ -5,6 +5,8 @@ package pooler
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
@@ -26,17 +28,19 @@ func (o order) parked() bool { return len(o.limits) == 0 }
 // waits says that there is a grant, but not what to run with it.
 func (o order) waits() bool { return o.doc == nil && o.grant.Share > 0 }
 
-// decide picks what to run: the grant if it is this pod's own and not older than
-// what was seen, with the configuration it names. Until both are there it is what
-// ran before, and before that nothing.
+// decide picks what to run: the grant if it is this pod's own and newer than what
+// was seen, with the configuration it names. Until both are there it is what ran
+// before, and before that nothing.
 func decide(m memory, in inbox, refused map[string]string) order {
-	grant, problem := m.Applied, in.problem
+	grant, problem := m.Seen, in.problem
 	switch g := in.grant; {
 	case g.Gen == 0:
 	case in.uid == "" || g.UID != in.uid:
 		problem = "the grant is another pod's"
-	case g.Gen < m.Seen:
-		problem = fmt.Sprintf("the grant's generation %d is older than %d", g.Gen, m.Seen)
+	case g.Gen < m.Seen.Gen:
+		problem = fmt.Sprintf("the grant's generation %d is older than %d", g.Gen, m.Seen.Gen)
+	case g.Gen == m.Seen.Gen && g != m.Seen:
+		problem = fmt.Sprintf("the grant is not the one of generation %d that is in force: only a higher generation changes anything", g.Gen)
 	default:
 		grant = g
 	}
@@ -80,23 +84,34 @@ func (o order) split() order {
 	return o
 }
 
-// step is the next limits on the way from those in force to the wanted: all that
-// sinks first, so that one database gets only what another has let go.
-func step(inForce, want pgbouncer.Limits) pgbouncer.Limits {
+// step is the next limits on the way from those in force to the wanted. All that
+// sinks comes first. Then those that rise get what has been let go, so that the
+// databases together never have more than the grant allows.
+func step(inForce, want pgbouncer.Limits, current map[string]int32) pgbouncer.Limits {
+	if lowers(inForce, want) {
+		return pgbouncer.Lower(inForce, want)
+	}
+	held := map[string]int32{}
+	maps.Copy(held, current)
 	for name, limit := range inForce {
-		if want[name] < limit {
-			return pgbouncer.Lower(inForce, want)
+		held[name] = max(limit, current[name])
+	}
+	free, next := want.Sum()-sum(held), maps.Clone(inForce)
+	for _, name := range slices.Sorted(maps.Keys(want)) {
+		limit := min(want[name], held[name]+max(0, free))
+		if limit > inForce[name] {
+			next[name] = limit
+			free -= max(0, limit-held[name])
 		}
 	}
-	return want
+	return next
 }
 
-// raises reports whether a database gets more than it has.
-func raises(inForce, next pgbouncer.Limits) bool {
-	for name, limit := range next {
-		if limit > inForce[name] {
-			return true
-		}
+// connections are those that each database has.
+func connections(sample pgbouncer.Sample) map[string]int32 {
+	current := map[string]int32{}
+	for _, db := range sample.Databases {
+		current[db.Name] = db.CurrentConnections
 	}
-	return false
+	return current
 }

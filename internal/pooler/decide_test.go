@@ -7,10 +7,12 @@ import (
 	"bytes"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
@@ -30,9 +32,11 @@ func aGrant(gen int64, share int32, config string) contract.Grant {
 
 func TestDecide(t *testing.T) {
 	older, newer := aDocument("old", "a"), aDocument("new", "a", "b")
-	ran := memory{UID: "me", Seen: 5, Applied: aGrant(5, 4, "old"), doc: older}
+	ran := memory{UID: "me", Seen: aGrant(5, 4, "old"), Applied: aGrant(5, 4, "old"), doc: older}
 	drained := ran
-	drained.Released = release{Gen: 5, Share: 2}
+	drained.Released, drained.Applied.Share = release{Gen: 5, Share: 2}, 2
+	crashed := ran // Between seeing 6 and applying it.
+	crashed.Seen = aGrant(6, 2, "new")
 	for name, c := range map[string]struct {
 		mem     memory
 		in      inbox
@@ -52,6 +56,17 @@ func TestDecide(t *testing.T) {
 		"a newer grant before its configuration":         {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 2, "new"), doc: older}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}, problem: true},
 		"a newer grant for what ran":                     {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 2, "old"), doc: newer}, gen: 6, config: "old", limits: pgbouncer.Limits{"a": 2}},
 		"an older grant":                                 {mem: ran, in: inbox{uid: "me", grant: aGrant(4, 9, "old"), doc: older}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}, problem: true},
+		"the same grant again":                           {mem: ran, in: inbox{uid: "me", grant: aGrant(5, 4, "old"), doc: older}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}},
+		"the same number with another share":             {mem: ran, in: inbox{uid: "me", grant: aGrant(5, 9, "old"), doc: older}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}, problem: true},
+		"the same number with a share of nothing":        {mem: ran, in: inbox{uid: "me", grant: aGrant(5, 0, "old"), doc: older}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}, problem: true},
+		"the same number with another configuration":     {mem: ran, in: inbox{uid: "me", grant: aGrant(5, 4, "new"), doc: newer}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}, problem: true},
+		"the same number, after a drain, of less":        {mem: drained, in: inbox{uid: "me", grant: aGrant(5, 2, "old"), doc: older}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 2}, problem: true},
+		"a grant that was seen, after a crash":           {mem: crashed, in: inbox{uid: "me", grant: aGrant(6, 2, "new"), doc: newer}, gen: 6, config: "new", limits: pgbouncer.Limits{"a": 1, "b": 1}},
+		"no grant, after a crash":                        {mem: crashed, in: inbox{uid: "me", doc: newer}, gen: 6, config: "new", limits: pgbouncer.Limits{"a": 1, "b": 1}},
+		"an older grant, after a crash":                  {mem: crashed, in: inbox{uid: "me", grant: aGrant(5, 4, "old"), doc: newer}, gen: 6, config: "new", limits: pgbouncer.Limits{"a": 1, "b": 1}, problem: true},
+		"another of the number, after a crash":           {mem: crashed, in: inbox{uid: "me", grant: aGrant(6, 9, "new"), doc: newer}, gen: 6, config: "new", limits: pgbouncer.Limits{"a": 1, "b": 1}, problem: true},
+		"its configuration gone, after a crash":          {mem: crashed, in: inbox{uid: "me", grant: aGrant(6, 2, "new"), doc: older}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}, problem: true},
+		"a newer grant with the next, after a crash":     {mem: crashed, in: inbox{uid: "me", grant: aGrant(7, 3, "old"), doc: older}, gen: 7, config: "old", limits: pgbouncer.Limits{"a": 3}},
 		"no grant any more":                              {mem: ran, in: inbox{uid: "me", doc: newer}, gen: 5, config: "old", limits: pgbouncer.Limits{"a": 4}},
 		"a share of nothing, whatever the configuration": {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 0, "elsewhere")}, gen: 6},
 		"a share too small":                              {mem: ran, in: inbox{uid: "me", grant: aGrant(6, 1, "new"), doc: newer}, gen: 6, config: "new", problem: true},
@@ -80,14 +95,55 @@ func TestNoStepOnTheWayAllowsMoreThanTheGrants(t *testing.T) {
 		{pgbouncer.Limits{"a": 1}, pgbouncer.Limits{"a": 9}},
 		{pgbouncer.Limits{"a": 9}, pgbouncer.Limits{"a": 1}},
 	} {
-		first := step(c.from, c.to)
-		if raises(c.from, first) && lowers(c.from, first) {
+		first := step(c.from, c.to, nil)
+		if lowers(first, c.from) && lowers(c.from, first) {
 			t.Errorf("%v to %v: the first step %v raises and lowers", c.from, c.to, first)
 		}
-		if last := step(first, c.to); cmp.Diff(c.to, last) != "" {
+		if last := step(first, c.to, nil); cmp.Diff(c.to, last) != "" {
 			t.Errorf("%v to %v: the second step is %v", c.from, c.to, last)
 		}
 	}
+}
+
+// Whatever the limits and the connections are, no step lets the databases have more
+// together than they have already or than the grant allows, and as connections are
+// let go the steps lead to the limits wanted.
+func TestDatabasesRiseOnlyIntoWhatWasLetGo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		some := func(name string, least int32) pgbouncer.Limits {
+			return rapid.MapOf(rapid.SampledFrom([]string{"a", "b", "c", "d"}), rapid.Int32Range(least, 9)).Draw(t, name)
+		}
+		inForce, want, current := some("in force", 1), some("wanted", 1), some("connections", 0)
+		charge := func(limits pgbouncer.Limits) (sum int32) {
+			for _, name := range []string{"a", "b", "c", "d"} {
+				sum += max(limits[name], current[name])
+			}
+			return sum
+		}
+		for range 3 {
+			next := step(inForce, want, current)
+			if after := charge(next); after > max(charge(inForce), want.Sum()) {
+				t.Fatalf("the step to %v allows %d", next, after)
+			}
+			for name, limit := range next {
+				if limit < 1 {
+					t.Fatalf("%s has the limit %d, which is none", name, limit)
+				}
+			}
+			inForce = next
+			if rapid.Bool().Draw(t, "a connection is let go") {
+				for name := range current {
+					current[name] = max(0, current[name]-1)
+				}
+			}
+		}
+		for name := range current { // At last all transactions end.
+			current[name] = min(current[name], inForce[name])
+		}
+		if last := step(step(inForce, want, current), want, current); !maps.Equal(last, want) {
+			t.Fatalf("it ends with %v, want %v", last, want)
+		}
+	})
 }
 
 // relayed is the log after the lines.

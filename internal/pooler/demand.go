@@ -95,7 +95,7 @@ func needIn(sample pgbouncer.Sample, at time.Time) need {
 
 // observe samples a running PgBouncer. One that does not answer shows nothing.
 func (s *Supervisor) observe(ctx context.Context) {
-	s.sample = nil
+	s.sample, s.letting = nil, nil
 	if s.process == nil {
 		s.demand = demand{}
 		return
@@ -105,7 +105,8 @@ func (s *Supervisor) observe(ctx context.Context) {
 		s.demand = demand{}
 		return
 	}
+	s.view.answered()
 	s.sample = &sample
 	s.demand.note(needIn(sample, time.Now()))
-	s.view.answered()
+	s.letting = s.lettingGo(ctx)
 }

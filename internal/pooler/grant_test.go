@@ -62,6 +62,31 @@ func TestAnOlderGrantIsNotObeyed(t *testing.T) {
 	p.runs(7, 3)
 }
 
+func TestAnotherGrantOfTheSameNumberIsNotObeyed(t *testing.T) {
+	t.Parallel()
+	p := aPod(t).start()
+	revision := p.config(aConfig(nil))
+	p.grant(7, 3, revision)
+	p.runs(7, 3)
+	another := aConfig(nil, "second")
+	for _, edit := range []func(){
+		func() { p.grant(7, 20, revision) },
+		func() { p.grant(7, 0, revision) },
+		func() { p.grant(7, 3, p.config(another)) },
+	} {
+		edit()
+		p.await("it says why", func(s contract.Status) bool { return strings.Contains(s.Problem, "only a higher generation") })
+		time.Sleep(aWhile)
+		p.runs(7, 3)
+	}
+	p.stop() // A new container does not fall for it either.
+	p.start()
+	p.await("it says why", func(s contract.Status) bool { return strings.Contains(s.Problem, "only a higher generation") })
+	p.runs(7, 3)
+	p.grant(8, 20, p.config(another))
+	p.await("it is content", func(s contract.Status) bool { return s.Gen == 8 && s.Cap == 20 && s.Problem == "" })
+}
+
 func TestGrantAndConfigurationComeInAnyOrder(t *testing.T) {
 	t.Parallel()
 	first, second := aConfig(nil), aConfig(nil, "second")

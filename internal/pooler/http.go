@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
 
 // view is what the HTTP handlers may know of the supervisor.
@@ -68,7 +69,7 @@ func (s *Supervisor) tell() {
 		v.demand = s.demand
 		v.status = contract.Status{
 			UID: s.in.uid, Gen: s.mem.Applied.Gen, Config: revision(s.mem.doc),
-			Refused: s.relay.refusals(), Draining: draining, Problem: s.problem,
+			Refused: s.relay.refusals(), LettingGo: s.letting, Draining: draining, Problem: s.problem,
 		}
 	})
 }
@@ -175,5 +176,15 @@ func (s *Supervisor) account(ctx context.Context, v state) (contract.Status, err
 	}
 	now := needIn(sample, time.Now())
 	status.Peak, status.Starved = v.demand.peak(now), v.demand.starved(now)
+	status.LettingGo = stillAbove(status.LettingGo, sample)
 	return status, nil
+}
+
+// stillAbove counts anew what was waited for at the last tick.
+func stillAbove(letting *contract.LettingGo, sample pgbouncer.Sample) *contract.LettingGo {
+	over := sum(above(sample))
+	if letting == nil || over == 0 {
+		return nil
+	}
+	return &contract.LettingGo{Connections: over, PID: letting.PID, Since: letting.Since}
 }

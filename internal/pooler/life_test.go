@@ -6,6 +6,7 @@ package pooler_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,6 +28,41 @@ func TestAKilledPgBouncerIsStartedAgain(t *testing.T) {
 	eventually(t, "it was started again", func() bool { return p.starts() > 1 })
 	p.runs(1, 5)
 	eventually(t, "it is ready", p.ready)
+}
+
+func TestAKilledPgBouncerComesBackWhenItsConnectionsAreGone(t *testing.T) {
+	server := aServer(t)
+	p := aPod(t).start()
+	cfg := aConfig(server)
+	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Direct: 3})
+	p.grant(1, 10, p.config(cfg))
+	p.runs(1, 10)
+	const query = "select pg_sleep(5)"
+	ask := func() error {
+		conn, err := p.client("shop")
+		if err == nil {
+			_, err = conn.Exec(context.Background(), query)
+		}
+		return err
+	}
+	var clients sync.WaitGroup
+	for range 10 {
+		clients.Go(func() {
+			for ask() != nil { // Cut, it asks again at once.
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+	}
+	busy := func(s contract.Status) bool { return s.Active == 10 }
+	p.await("all its connections are busy", busy)
+	sampler := watchServer(t, server)
+	p.killPgBouncer()
+	eventually(t, "it was started again", func() bool { return p.starts() > 1 })
+	p.await("all its connections are busy again", busy)
+	if highest := sampler.stop()[""]; highest > 10+1 {
+		t.Errorf("%d server connections, want the 10 of its share, and a login in flight at most", highest)
+	}
+	clients.Wait()
 }
 
 func TestAFrozenPgBouncerIsNoAcknowledgementAndNotReady(t *testing.T) {

@@ -20,8 +20,8 @@ const memoryFile = "memory.json"
 // memory outlives a restart of the container, but not the pod.
 type memory struct {
 	UID string `json:"uid"`
-	// Seen is the highest gen of a grant that was obeyed.
-	Seen int64 `json:"seen"`
+	// Seen is the newest grant that was obeyed, noted before it was, as it was given.
+	Seen contract.Grant `json:"seen"`
 	// Applied is the grant in force, Config the configuration.
 	Applied contract.Grant `json:"applied"`
 	Config  []byte         `json:"config,omitempty"`

@@ -190,7 +190,9 @@ func TestLoginsThatFailForAnotherReasonAreNotHeldBack(t *testing.T) {
 				t.Errorf("status is %+v, and logins are tried every %s s", s, p.loginRetry())
 			}
 			p.kill()
-			<-answer
+			if err := <-answer; err == nil {
+				t.Error("the query that waited was answered")
+			}
 		})
 	}
 }

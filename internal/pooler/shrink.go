@@ -7,6 +7,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
 
@@ -16,10 +17,11 @@ import (
 const reconnectAfter = 600 * time.Millisecond
 
 // shrink is a lowering of limits under way. RELOAD alone does not make a busy
-// PgBouncer let go.
+// PgBouncer let go. It lasts as long as the transactions do that it waits for:
+// they are cut by nobody, and nothing else waits for them.
 type shrink struct {
 	since time.Time
-	// left are the databases that have not been told to RECONNECT.
+	// left are the databases that have not been told to RECONNECT; nil is no shrink.
 	left pgbouncer.Limits
 }
 
@@ -32,43 +34,37 @@ func lowers(before, after pgbouncer.Limits) bool {
 	return false
 }
 
-// settle reports whether every database is within its limit, and helps those that
-// are not with one RECONNECT each. A RECONNECT that meets a login aborts it, so it
-// waits until there is none.
-func (s *Supervisor) settle(ctx context.Context) (bool, error) {
-	if s.shrink.left == nil {
-		return true, nil
-	}
-	states, err := s.admin.Databases(ctx)
-	if err != nil {
-		return false, err
-	}
-	var over []string
-	for _, db := range states {
-		if db.CurrentConnections > db.MaxConnections {
-			over = append(over, db.Name)
+// above is how many connections each database has above its limit.
+func above(sample pgbouncer.Sample) map[string]int32 {
+	over := map[string]int32{}
+	for _, db := range sample.Databases {
+		if more := db.CurrentConnections - db.MaxConnections; more > 0 {
+			over[db.Name] = more
 		}
 	}
-	if len(over) == 0 {
-		s.shrink = shrink{}
-		return true, nil
-	}
-	if time.Since(s.shrink.since) < reconnectAfter {
-		return false, nil
-	}
-	return false, s.reconnect(ctx, over)
+	return over
 }
 
-func (s *Supervisor) reconnect(ctx context.Context, databases []string) error {
-	pools, err := s.admin.Pools(ctx)
-	if err != nil {
-		return err
+// settle ends a shrink that is done, and helps every database that is above its
+// limit with one RECONNECT. A RECONNECT that meets a login aborts it, so it waits
+// until there is none; above the limit none begins.
+func (s *Supervisor) settle(ctx context.Context) error {
+	if s.shrink.left == nil {
+		return nil
+	}
+	over := above(*s.sample)
+	if len(over) == 0 {
+		s.shrink = shrink{}
+		return nil
+	}
+	if time.Since(s.shrink.since) < reconnectAfter {
+		return nil
 	}
 	logins := map[string]int32{}
-	for _, pool := range pools {
+	for _, pool := range s.sample.Pools {
 		logins[pool.Database] += pool.InLogin
 	}
-	for _, name := range databases {
+	for name := range over {
 		if _, due := s.shrink.left[name]; !due || logins[name] > 0 {
 			continue
 		}
@@ -78,4 +74,31 @@ func (s *Supervisor) reconnect(ctx context.Context, databases []string) error {
 		}
 	}
 	return nil
+}
+
+// lettingGo names what a shrink waits for; nil without one.
+func (s *Supervisor) lettingGo(ctx context.Context) *contract.LettingGo {
+	over := above(*s.sample)
+	if s.shrink.left == nil || len(over) == 0 {
+		return nil
+	}
+	letting := &contract.LettingGo{Connections: sum(over)}
+	servers, err := s.admin.Servers(ctx)
+	if err != nil {
+		return letting
+	}
+	for _, server := range servers {
+		since := server.RequestTime.Unix()
+		if server.Active && over[server.Database] > 0 && (letting.Since == 0 || since < letting.Since) {
+			letting.PID, letting.Since = server.RemotePID, since
+		}
+	}
+	return letting
+}
+
+func sum(counts map[string]int32) (sum int32) {
+	for _, count := range counts {
+		sum += count
+	}
+	return sum
 }

@@ -5,8 +5,11 @@ package pooler_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/testenv"
@@ -109,36 +112,85 @@ func TestADatabaseGetsOnlyWhatAnotherHasLetGo(t *testing.T) {
 	}
 }
 
-func TestALongTransactionKeepsItsConnectionWhileTheRestShrinks(t *testing.T) {
+// transaction opens one and returns its backend and how it is ended.
+func (p *pod) transaction() (pid int32, commit func() error) {
+	p.t.Helper()
+	conn, err := p.client("shop")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	tx, err := conn.Begin(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if err := tx.QueryRow(p.t.Context(), "select pg_backend_pid()").Scan(&pid); err != nil {
+		p.t.Fatal(err)
+	}
+	return pid, func() error { return tx.Commit(context.Background()) }
+}
+
+func TestALongTransactionKeepsItsConnectionWhileTheRestShrinksAndIsNamed(t *testing.T) {
+	t.Parallel()
 	server := aServer(t)
 	p := aPod(t).start()
 	revision := p.config(aConfig(server))
 	p.grant(1, 6, revision)
 	p.runs(1, 6)
-	var transactions []func() error
-	for range 4 {
-		conn, err := p.client("shop")
-		if err != nil {
-			t.Fatal(err)
-		}
-		tx, err := conn.Begin(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := tx.Exec(t.Context(), "select 1"); err != nil {
-			t.Fatal(err)
-		}
-		transactions = append(transactions, func() error { return tx.Commit(t.Context()) })
+	begin := time.Now()
+	oldest, commitOldest := p.transaction()
+	time.Sleep(1100 * time.Millisecond) // PgBouncer tells whole seconds.
+	var commits []func() error
+	for range 3 {
+		_, commit := p.transaction()
+		commits = append(commits, commit)
 	}
 	p.grant(2, 2, revision)
-	s := p.await("the lower limit is in force", func(s contract.Status) bool { return s.Gen == 2 })
+	s := p.await("the lower limit is in force, and what it waits for is named", func(s contract.Status) bool { return s.Gen == 2 && s.LettingGo != nil })
 	if s.Cap != 2 || s.Current != 4 || s.Active != 4 {
 		t.Errorf("status is %+v, want a cap of 2 and the 4 connections in use", s)
 	}
-	for _, commit := range transactions {
+	want := contract.LettingGo{Connections: 2, PID: oldest, Since: s.LettingGo.Since}
+	if diff := cmp.Diff(want, *s.LettingGo); diff != "" || s.LettingGo.Since < begin.Unix() || s.LettingGo.Since > begin.Unix()+1 {
+		t.Errorf("it began at %d (-want +got):\n%s", begin.Unix(), diff)
+	}
+	if err := commitOldest(); err != nil {
+		t.Errorf("committing: %v", err)
+	}
+	p.await("the next one is named", func(s contract.Status) bool {
+		return s.LettingGo != nil && s.LettingGo.Connections == 1 && s.LettingGo.PID != oldest
+	})
+	for _, commit := range commits {
 		if err := commit(); err != nil {
 			t.Errorf("committing: %v", err)
 		}
 	}
 	p.settled(2, 2)
+	p.await("nothing is waited for", func(s contract.Status) bool { return s.LettingGo == nil })
+}
+
+func TestATransactionThatNeverEndsHoldsUpNothingButItself(t *testing.T) {
+	t.Parallel()
+	server := aServer(t, "second")
+	p := aPod(t)
+	p.options.DrainTimeout = 2 * time.Second
+	p.start()
+	revision := p.config(aConfig(server, "second"))
+	p.grant(1, 12, revision) // 6 and 6
+	p.runs(1, 12)
+	var pids []int32
+	for range 4 {
+		pid, _ := p.transaction()
+		pids = append(pids, pid)
+	}
+	p.grant(2, 4, revision) // 2 and 2
+	time.Sleep(aWhile)
+	s := p.await("it says what it waits for", func(s contract.Status) bool { return s.Gen == 2 && s.LettingGo != nil })
+	if s.LettingGo.Connections != 2 || !slices.Contains(pids, s.LettingGo.PID) {
+		t.Errorf("it waits for %+v, want 2 of %v", *s.LettingGo, pids)
+	}
+	p.grant(3, 10, revision) // 5 and 5, though 4 are held of 2.
+	p.await("a later grant is in force", func(s contract.Status) bool { return s.Gen == 3 && s.Cap == 10 && s.LettingGo == nil })
+	p.grant(4, 2, revision)
+	p.await("it shrinks again", func(s contract.Status) bool { return s.Gen == 4 && s.Cap == 2 && s.LettingGo != nil })
+	p.stop() // Within the drain timeout, or the test fails.
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
 
@@ -41,6 +42,7 @@ type Supervisor struct {
 	// sample is of this step; nil while PgBouncer can not be asked.
 	sample  *pgbouncer.Sample
 	demand  demand
+	letting *contract.LettingGo
 	retries retries
 	asked   time.Time
 	problem string
@@ -71,6 +73,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		return err
 	}
 	s.mem = mem
+	if mem.doc != nil { // Another container of this pod ran, and how it ended is not known.
+		s.backOff.wait(orphanTime, errOrphans)
+	}
 	s.view.beat()
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.StatusAddress)
 	if err != nil {
@@ -177,16 +182,18 @@ func (s *Supervisor) notice() {
 		s.Log.Warn("PgBouncer has ended by itself", "reason", fmt.Sprint(s.process.err))
 		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%w) and is started again", s.process.err))
 	}
+	s.backOff.wait(orphanTime, errOrphans)
 	s.process, s.leaving, s.running, s.shrink = nil, nil, applied{}, shrink{}
 	s.retries.interval, s.retries.inForce, s.retries.newest = 0, 0, 0
 }
 
-// see makes sure that no older grant than this is ever obeyed again, before it is.
+// see makes sure that no other grant of this generation or an older one is ever
+// obeyed again, before this one is. One that can not be obeyed yet binds nobody.
 func (s *Supervisor) see(want order) error {
-	if want.grant.Gen <= s.mem.Seen {
+	if want.grant.Gen <= s.mem.Seen.Gen || want.waits() {
 		return nil
 	}
-	s.mem.UID, s.mem.Seen = s.in.uid, want.grant.Gen
+	s.mem.UID, s.mem.Seen = s.in.uid, s.in.grant
 	return s.mem.save(s.RunDir)
 }
 
@@ -244,4 +251,8 @@ func (s *Supervisor) kill() {
 	}
 }
 
-var errNotTaken = errors.New("PgBouncer does not run what its files say yet")
+var (
+	errNotTaken = errors.New("PgBouncer does not run what its files say yet")
+	errOrphans  = errors.New("PgBouncer starts when the connections that were left behind have ended")
+	errNoAnswer = errors.New("PgBouncer does not answer")
+)
