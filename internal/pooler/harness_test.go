@@ -322,6 +322,16 @@ type load struct {
 }
 
 func (p *pod) load(clients int, query string, databases ...string) *load {
+	p.t.Helper()
+	return p.work(clients, func(_ int, conn *pgx.Conn) error {
+		_, err := conn.Exec(context.Background(), query)
+		return err
+	}, databases...)
+}
+
+// work is a load of what each of the clients does.
+func (p *pod) work(clients int, do func(client int, conn *pgx.Conn) error, databases ...string) *load {
+	p.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &load{stop: cancel}
 	for i := range clients {
@@ -332,7 +342,7 @@ func (p *pod) load(clients int, query string, databases ...string) *load {
 		l.clients.Go(func() {
 			defer func() { _ = conn.Close(context.Background()) }() // In session mode others wait for it.
 			for ctx.Err() == nil {
-				_, err := conn.Exec(context.Background(), query)
+				err := do(i, conn)
 				l.count(err)
 				if err != nil {
 					return
