@@ -94,7 +94,7 @@ func checkStep(t *rapid.T, o *operator) {
 		if says(o, old) <= old.Held {
 			checkNumbers(t, o, old, e, seen[uid].Ack)
 		}
-		rises := e.Granted > now(old)
+		rises := e.Granted > max(now(old), says(o, old))
 		if rises && e.Gen != old.Gen && (over || !o.facts.Reachable) {
 			t.Fatalf("I5, I6: %s is raised from %d to %d while the server is over budget (%t) or silent (%t)", uid, now(old), e.Granted, over, !o.facts.Reachable)
 		}
@@ -172,7 +172,7 @@ func checkSilence(t *rapid.T, o *operator, before, after map[string]budget.Entry
 		return
 	}
 	for _, b := range bounds(o.facts) {
-		if held(o.ledger, b.counts) > b.limit {
+		if held(found(o), b.counts) > b.limit {
 			return
 		}
 	}

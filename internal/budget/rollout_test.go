@@ -19,7 +19,7 @@ const (
 )
 
 // fleet is a world with a Deployment for each pool: maxSurge 1, maxUnavailable 0,
-// and as many replicas as the pool's share has floors for.
+// and as many replicas as the pool is entitled to floors for.
 type fleet struct {
 	*world
 	rounds int
@@ -28,6 +28,8 @@ type fleet struct {
 	bad      map[int]bool
 	// retry is whether a pod that failed gets another try, every secondChance rounds.
 	retry bool
+	// restless is whether needs change.
+	restless bool
 	// lives is how many rounds a pod that is to end still takes.
 	lives map[string]int
 	// unready is for how many rounds a pod has had a grant and has not been ready.
@@ -43,7 +45,7 @@ func (f *fleet) replicas(key budget.PoolKey) int {
 	c := f.claim(key)
 	for _, a := range f.account.Pools {
 		if a.Key == key {
-			return int(budget.PodsThatFit(a.Share, a.Floor, c.Replicas))
+			return int(budget.PodsThatFit(a.Entitled, a.Floor, c.Replicas))
 		}
 	}
 	return 0
@@ -119,9 +121,23 @@ func (f *fleet) round(t *rapid.T) {
 	for _, p := range slices.Clone(f.pods) {
 		f.live(t, p)
 	}
+	if f.restless && rapid.IntRange(0, 9).Draw(t, "do needs change") == 0 {
+		drawNeeds(t, f.claims, rapid.Int32Range(0, 30))
+	}
 	o := f.pass()
 	checkStep(t, o)
 	checkWorld(t, f.world)
+	checkPodsStay(t, f.world)
+}
+
+// checkPodsStay: what is lent never costs a pool one of its pods.
+func checkPodsStay(t *rapid.T, w *world) {
+	for _, a := range w.account.Pools {
+		replicas := w.claim(a.Key).Replicas
+		if of := budget.PodsThatFit(a.Entitled, a.Floor, replicas); budget.PodsThatFit(a.Share, a.Floor, replicas) < of {
+			t.Fatalf("pool %s is entitled to %d pods, and its share of %d can not serve them: %s", a.Key.Name, of, a.Share, w)
+		}
+	}
 }
 
 func (f *fleet) live(t *rapid.T, p *pod) {
@@ -193,6 +209,7 @@ func (f *fleet) serving(key budget.PoolKey) (n int) {
 
 func drawFleet(t *rapid.T) *fleet {
 	var claims []budget.Claim
+	jobs := drawNamespace(t)
 	for i := range rapid.IntRange(1, 3).Draw(t, "pools") {
 		c := aPool(string(rune('a'+i)), weighing(rapid.Int32Range(1, 300).Draw(t, "weight")),
 			floor(rapid.Int32Range(1, 3).Draw(t, "floor")), replicas(rapid.Int32Range(1, 4).Draw(t, "replicas")))
@@ -202,8 +219,15 @@ func drawFleet(t *rapid.T) *fleet {
 		if rapid.Bool().Draw(t, "has a role limit") {
 			c.RoleLimit = &budget.Limit{Key: "app", Connections: 12}
 		}
+		if rapid.Bool().Draw(t, "has a minimum") {
+			c.Minimum = rapid.Int32Range(1, 10).Draw(t, "minimum")
+		}
+		if rapid.Bool().Draw(t, "is it of another namespace") {
+			c.Key.Namespace, c.Namespace = "jobs", jobs
+		}
 		claims = append(claims, c)
 	}
+	drawNeeds(t, claims, rapid.Int32Range(0, 30))
 	f := newFleet(newWorld(rapid.Int32Range(9, 24).Draw(t, "budget"), claims...))
 	f.pass() // So that the Deployments know their replicas.
 	return f
@@ -212,7 +236,7 @@ func drawFleet(t *rapid.T) *fleet {
 func TestEveryRolloutEnds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := drawFleet(t)
-		f.retry = true
+		f.retry, f.restless = true, true
 		f.rollOut(t, "the first rollout")
 		for range 2 {
 			f.revision++
@@ -220,6 +244,11 @@ func TestEveryRolloutEnds(t *testing.T) {
 		}
 		f.calm(t)
 		checkFair(t, f.world)
+		writes := f.writes
+		f.pass()
+		if f.writes != writes {
+			t.Fatalf("needs stay, and there is a write: %s", f.world)
+		}
 	})
 }
 
