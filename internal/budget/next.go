@@ -92,9 +92,10 @@ func compareEntries(a, b Entry) int {
 }
 
 // release lowers held by what the pod itself says of its newest grant. Nothing
-// that it was told before can come back: it obeys no lower number.
+// that it was told before can come back: it obeys no lower number. What was changed
+// by hand can still reach it, until it has a higher one.
 func (s *seat) release() {
-	if s.pod == nil || s.pod.Ack == nil || s.pod.Ack.Gen != s.Gen {
+	if s.edited || s.pod == nil || s.pod.Ack == nil || s.pod.Ack.Gen != s.Gen {
 		return
 	}
 	switch ack := s.pod.Ack; {

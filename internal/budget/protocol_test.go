@@ -277,9 +277,9 @@ func checkFair(t *rapid.T, w *world) {
 	}
 	// What pools without replicas still hold goes first; the rest is divided.
 	rest := w.budget
-	for key, n := range granted {
-		if c := w.claim(key); c.Replicas == 0 {
-			rest -= n
+	for _, e := range w.ledger.Entries {
+		if c := w.claim(entryKey(e)); c.Replicas == 0 {
+			rest -= e.Held
 			if c.RoleLimit != nil || c.DatabaseLimit != nil || c.Namespace.Maximum > 0 {
 				return // It holds under their limits too, which Lent does not know.
 			}
