@@ -131,6 +131,12 @@ func (o *oracle) forceDeletePod(t *testing.T, s step) {
 	if err := o.client.Delete(t.Context(), &pod, client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "the pod's containers have ended", func() error {
+		if left := len(processes(t, pod, "pgbouncer")) + len(processes(t, pod, "pooler")); left > 0 {
+			return fmt.Errorf("%d processes are left", left)
+		}
+		return nil
+	})
 	o.awaitServing(t, pod)
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,6 +100,8 @@ type seen struct {
 	loggingIn, beyond int
 	// used is the largest part of the budget that was busy, in percent.
 	used, violations int
+	// last is read by others.
+	last atomic.Pointer[load.Sample]
 }
 
 func (s *seen) report() string {
@@ -133,6 +136,7 @@ func (s *seen) add(sample load.Sample, allowed int) {
 		s.nearest, s.nearestOf = sample.Admitted, allowed
 	}
 	s.samples++
+	s.last.Store(&sample)
 	s.loggingIn = max(s.loggingIn, sample.Backends-sample.Admitted)
 	s.beyond = max(s.beyond, sample.Backends-allowed)
 	s.used = max(s.used, 100*sample.Busy/allowed)
@@ -202,7 +206,12 @@ func (o *oracle) fails(t *testing.T, f load.Failure) {
 	o.excuses.spoken++
 	told := o.excuses.spoken <= toldOf
 	o.excuses.mu.Unlock()
-	o.timeline.note("FAILURE: %s, %s for %.1f s: %v", f.Client, f.Doing, f.Until.Sub(f.From).Seconds(), f.Err)
+	now := load.Sample{}
+	if last := o.seen.last.Load(); last != nil {
+		now = *last
+	}
+	o.timeline.note("FAILURE: %s, %s for %.1f s: %v; %d backends admitted, %d logging in, %d of others, room for %d", f.Client, f.Doing,
+		f.Until.Sub(f.From).Seconds(), f.Err, now.Admitted, now.Backends-now.Admitted, now.Others, now.Room)
 	if told {
 		t.Errorf("at %s a client of %s failed after %.3f s, %s: %v%s",
 			f.Until.UTC().Format("15:04:05.000"), f.Client, f.Until.Sub(f.From).Seconds(), f.Doing, f.Err, o.account(t.Context()))

@@ -180,11 +180,13 @@ func (o *oracle) serve(t *testing.T) (stop func()) {
 	fails := func(f load.Failure) { o.fails(t, f) }
 	shop, billing, ledger, reports := o.urls[0][0], o.urls[1][0], o.urls[1][1], o.urls[2][0]
 	simple, extended := pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement
+	// Their connections last for less than a pooler that ends gives its clients to leave
+	// by themselves: later it closes what is idle between a check and its query, too.
 	for _, c := range []*load.Steady{
-		{Name: "shop", URL: shop, Mode: simple, Count: 25, Lifetime: 8 * time.Second},
-		{Name: "shop", URL: shop, Mode: extended, Count: 25, Lifetime: 8 * time.Second},
-		{Name: "billing", URL: billing, Mode: extended, Count: 15, Lifetime: 8 * time.Second},
-		{Name: "billing", URL: ledger, Mode: simple, Count: 15, Lifetime: 8 * time.Second},
+		{Name: "shop", URL: shop, Mode: simple, Count: 25, Lifetime: 4 * time.Second},
+		{Name: "shop", URL: shop, Mode: extended, Count: 25, Lifetime: 4 * time.Second},
+		{Name: "billing", URL: billing, Mode: extended, Count: 15, Lifetime: 4 * time.Second},
+		{Name: "billing", URL: ledger, Mode: simple, Count: 15, Lifetime: 4 * time.Second},
 		{Name: "reports", URL: reports, Mode: extended, Count: 6, Lifetime: 2 * time.Second},
 	} {
 		c.Dial, c.Work, c.Rest, c.Failed = o.dialer.DialContext, 200*time.Millisecond, 50*time.Millisecond, fails
@@ -250,6 +252,7 @@ func (o *oracle) clearAway(t *testing.T) {
 	for _, pool := range slices.Backward(o.pools) {
 		o.remove(t, pool)
 	}
+	o.delete(t, upstream) // The operator leaves it: the administrator has written into it.
 	eventually(t, "the server's Upstream is gone", func() error { return absent(t, o.world, upstream) })
 	if err := o.chart.Uninstall(t.Context()); err != nil {
 		t.Fatal(err)
