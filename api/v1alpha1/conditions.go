@@ -139,6 +139,22 @@ const (
 	ReasonNotAnswering = "NotAnswering"
 )
 
+// Reasons of events that no condition has.
+const (
+	// EventBudgetShrank means that pools may take fewer connections than before.
+	EventBudgetShrank = "BudgetShrank"
+	// EventBudgetGrew means that pools may take more connections than before.
+	EventBudgetGrew = "BudgetGrew"
+	// EventLedgerRebuilt means that pods held connections that the ledger did not know of.
+	EventLedgerRebuilt = "LedgerRebuilt"
+	// EventHoldsTooLong means that pods have not let go of connections for over a minute.
+	EventHoldsTooLong = "HoldsTooLong"
+	// EventGrantRefused means that a pool gets too little for the poolers asked for.
+	EventGrantRefused = "GrantRefused"
+	// EventLoginsRefused means that the server has no room for connections that were granted.
+	EventLoginsRefused = "LoginsRefused"
+)
+
 // UpstreamFinalizer keeps an Upstream while its ledger has entries: without the
 // ledger nobody knows what is held.
 const UpstreamFinalizer = "poolfleet.dev/ledger"

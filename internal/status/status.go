@@ -43,8 +43,10 @@ type Facts struct {
 type Account struct {
 	Upstream string
 	// Budget is what all pools of the server may take.
-	Budget                int32
-	Floor, Share, Granted int32
+	Budget         int32
+	Floor, Minimum int32
+	// Entitled is the pool's part without loans, Share with them.
+	Entitled, Share, Granted int32
 	// Waiting is how many pods of the pool have no grant yet.
 	Waiting int32
 }
@@ -127,14 +129,18 @@ func budgetGranted(facts Facts) metav1.Condition {
 	switch {
 	case a == nil:
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "The pool has no line in a server's account yet")
-	case a.Share < a.Floor && wanted(facts) > 0:
+	case a.Entitled == 0 && a.Minimum > a.Floor && wanted(facts) > 0:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget,
+			"Upstream %s has %d connections for pools and the pool's minimum of %d does not fit beside those of the pools that run: lower it or theirs, or raise the server's max_connections",
+			a.Upstream, a.Budget, a.Minimum)
+	case a.Entitled < a.Floor && wanted(facts) > 0:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget,
 			"Upstream %s has %d connections for pools and none is left for this one: a pooler needs at least %d; raise the server's max_connections or the CONNECTION LIMIT of its role or database, or lower the claims of its other pools",
 			a.Upstream, a.Budget, a.Floor)
 	case facts.Poolers != nil && facts.Poolers.Bounded < facts.Poolers.Wanted:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget,
 			"The pool's %d connections are enough for %d of %d poolers at %d each: lower spec.replicas, or raise the server's max_connections or the CONNECTION LIMIT of its role or database",
-			a.Share, facts.Poolers.Bounded, facts.Poolers.Wanted, a.Floor)
+			a.Entitled, facts.Poolers.Bounded, facts.Poolers.Wanted, a.Floor)
 	case a.Waiting > 0:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonWaitingForRelease,
 			"%d of the pool's pods wait for connections that others have yet to let go of", a.Waiting)

@@ -21,7 +21,7 @@ var now = metav1.NewTime(time.Unix(1_700_000_000, 0))
 func settled(changes ...func(*status.Facts)) status.Facts {
 	f := status.Facts{
 		Generation: 7, Observed: true,
-		Account: &status.Account{Upstream: "db", Budget: 92, Floor: 1, Share: 92, Granted: 92},
+		Account: &status.Account{Upstream: "db", Budget: 92, Floor: 1, Entitled: 92, Share: 92, Granted: 92},
 		Poolers: &status.Poolers{Wanted: 2, Bounded: 2, Replicas: 2, Ready: 2, Updated: 2, Current: true},
 		Config:  status.Config{Revision: "r1", Applied: 2, Pods: 2},
 	}
@@ -71,14 +71,14 @@ func TestConditions(t *testing.T) {
 			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/ServerFull",
 		}},
 		"the budget carries fewer poolers than asked for": {settled(func(f *status.Facts) {
-			f.Account.Share, f.Account.Granted = 2, 2
+			f.Account.Entitled, f.Account.Share, f.Account.Granted = 2, 2, 2
 			f.Poolers.Wanted = 9
 		}), []string{
 			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=False/InsufficientBudget",
 			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/InsufficientBudget",
 		}},
 		"nothing of the budget is left": {settled(func(f *status.Facts) {
-			f.Account.Share, f.Account.Granted = 0, 0
+			f.Account.Entitled, f.Account.Share, f.Account.Granted = 0, 0, 0
 			f.Poolers = &status.Poolers{Wanted: 2, Current: true}
 			f.Config = status.Config{Revision: "r1"}
 		}), []string{
@@ -117,12 +117,19 @@ func TestConditions(t *testing.T) {
 			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
 			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=False/Rejected", "Stalled=True/Rejected",
 		}},
+		"the pool's minimum does not fit": {settled(func(f *status.Facts) {
+			f.Account.Minimum, f.Account.Entitled, f.Account.Share, f.Account.Granted = 200, 0, 0, 0
+			f.Poolers, f.Config = &status.Poolers{Wanted: 2, Current: true}, status.Config{Revision: "r1"}
+		}), []string{
+			"Ready=False/InsufficientBudget", "UpstreamObserved=True/Observed", "BudgetGranted=False/InsufficientBudget",
+			"PoolersAvailable=False/Unavailable", "ConfigApplied=Unknown/Pending", "Stalled=True/InsufficientBudget",
+		}},
 		"a number stands in for the server's word": {settled(func(f *status.Facts) { f.Declared = new(int32(20)) }), []string{
 			"Ready=True/Available", "UpstreamObserved=True/Declared", "BudgetGranted=True/Granted",
 			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied",
 		}},
 		"a setting that is refused before the pool ever ran": {status.Facts{
-			Observed: true, Account: &status.Account{Floor: 1, Share: 92},
+			Observed: true, Account: &status.Account{Floor: 1, Entitled: 92, Share: 92},
 			Blocked: status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonRejected, "leave it out"),
 		}, []string{
 			"Ready=False/Rejected", "UpstreamObserved=True/Observed", "BudgetGranted=Unknown/Pending",
@@ -170,52 +177,5 @@ func TestAnUnchangedStatusKeepsItsTransitionTime(t *testing.T) {
 		if c.LastTransitionTime != want {
 			t.Errorf("%s (was %s, is %s): transition at %v, want %v", c.Type, before[i].Status, c.Status, c.LastTransitionTime, want)
 		}
-	}
-}
-
-func TestUpstreamConditions(t *testing.T) {
-	good := status.UpstreamFacts{Asked: true, Reachable: true, Known: true, Budget: 92, Held: 92}
-	with := func(change func(*status.UpstreamFacts)) status.UpstreamFacts {
-		f := good
-		change(&f)
-		return f
-	}
-	cases := map[string]struct {
-		facts status.UpstreamFacts
-		want  []string
-	}{
-		"never asked": {status.UpstreamFacts{}, []string{"Reachable=Unknown/Pending", "WithinBudget=Unknown/Pending", "AdmissionActive=Unknown/Pending"}},
-		"all is well": {good, []string{"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "AdmissionActive=True/AdmissionQuery"}},
-		"the server is silent": {
-			with(func(f *status.UpstreamFacts) { f.Reachable = false }),
-			[]string{"Reachable=False/NotAnswering", "WithinBudget=True/WithinBudget", "AdmissionActive=True/AdmissionQuery"},
-		},
-		"the budget fell": {
-			with(func(f *status.UpstreamFacts) { f.Budget = 50 }),
-			[]string{"Reachable=True/Observed", "WithinBudget=False/OverBudget", "AdmissionActive=True/AdmissionQuery"},
-		},
-		"nothing is left for pools": {
-			with(func(f *status.UpstreamFacts) { f.Budget, f.Held = 0, 0 }),
-			[]string{"Reachable=True/Observed", "WithinBudget=False/NoBudget", "AdmissionActive=True/AdmissionQuery"},
-		},
-		"a pooler in between": {
-			with(func(f *status.UpstreamFacts) { f.Pooled, f.Declared = true, true }),
-			[]string{"Reachable=Unknown/Declared", "WithinBudget=True/WithinBudget", "AdmissionActive=False/BehindPooler"},
-		},
-		"a number stands in for the server's word": {
-			with(func(f *status.UpstreamFacts) { f.Declared = true }),
-			[]string{"Reachable=Unknown/Declared", "WithinBudget=True/WithinBudget", "AdmissionActive=Unknown/Declared"},
-		},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			got := status.ComputeUpstream(c.facts, now)
-			if diff := cmp.Diff(c.want, short(got)); diff != "" {
-				t.Errorf("conditions (-want +got):\n%s", diff)
-			}
-			for _, condition := range got {
-				wellFormed(t, condition, 0)
-			}
-		})
 	}
 }

@@ -4,6 +4,9 @@
 package status
 
 import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
@@ -20,18 +23,46 @@ type UpstreamFacts struct {
 	// Declared is true when a spec stands in for the server's word.
 	Declared bool
 	// Known is true once Budget is.
-	Known        bool
+	Known bool
+	// Budget is what pools divide, intruders taken off, and Held what pods may hold.
 	Budget, Held int32
+	// Use is status.use as it will stand, Left what is left to others than pools.
+	Use  poolv1.ServerUse
+	Left int32
+	// SameUse is true while neither Use nor the capacity differ from what stands: then
+	// its words stay, too.
+	SameUse bool
+	// Hidden is true when the server shows no connections to the roles that look, Full
+	// when it had none left for the newest look.
+	Hidden, Full bool
+	// Biggest names those of the others who have the most connections.
+	Biggest []string
+	// AdmissionChecked is true when a look has run the count that new connections run,
+	// AdmissionProblem why it is not to be relied on.
+	AdmissionChecked bool
+	AdmissionProblem string
 }
 
 // ComputeUpstream returns every condition of an Upstream, in a fixed order.
 func ComputeUpstream(facts UpstreamFacts, now metav1.Time) []metav1.Condition {
-	all := []metav1.Condition{reachable(facts), withinBudget(facts), admissionActive(facts)}
+	all := []metav1.Condition{reachable(facts), withinBudget(facts), headroomAvailable(facts), admissionActive(facts)}
 	for i := range all {
+		if old := meta.FindStatusCondition(facts.Previous, all[i].Type); old != nil && stays(facts, *old, all[i]) {
+			all[i].Status, all[i].Reason, all[i].Message = old.Status, old.Reason, old.Message
+		}
 		all[i].ObservedGeneration = facts.Generation
 		all[i].LastTransitionTime = transition(facts.Previous, all[i], now)
 	}
 	return all
+}
+
+// stays reports whether what a condition says is kept. A manager that has not looked
+// yet knows less than what another, or it itself before a restart, has written.
+func stays(facts UpstreamFacts, old, now metav1.Condition) bool {
+	if now.Reason == poolv1.ReasonPending {
+		return true
+	}
+	return now.Type == poolv1.ConditionHeadroomAvailable && facts.SameUse && old.Status == now.Status && old.Reason == now.Reason
 }
 
 func reachable(facts UpstreamFacts) metav1.Condition {
@@ -49,15 +80,51 @@ func reachable(facts UpstreamFacts) metav1.Condition {
 
 func withinBudget(facts UpstreamFacts) metav1.Condition {
 	const kind = poolv1.ConditionWithinBudget
+	intruding := number(facts.Use.Intruding)
 	switch {
 	case !facts.Known:
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "The budget is not known yet")
 	case facts.Held > facts.Budget:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonOverBudget, "Pods may still hold %d connections of a budget of %d: they are letting go", facts.Held, facts.Budget)
+	case facts.Budget == 0 && intruding > 0:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonNoBudget,
+			"Nothing is left for pools, as others use %d connections more than are left to them: end those that should not be there, or raise the server's max_connections", intruding)
 	case facts.Budget == 0:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonNoBudget, "Nothing is left for pools: raise the server's max_connections, or lower spec.directConnections")
 	}
 	return condition(kind, metav1.ConditionTrue, poolv1.ReasonWithinBudget, "Pods may hold %d connections of a budget of %d", facts.Held, facts.Budget)
+}
+
+func headroomAvailable(facts UpstreamFacts) metav1.Condition {
+	const kind = poolv1.ConditionHeadroomAvailable
+	others, intruding := number(facts.Use.Others), number(facts.Use.Intruding)
+	switch {
+	case facts.Asked && facts.Full:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonIntruded,
+			"The server has no connection left, not even for a look at it: others use all %d that are left to them; end those that should not be there, or raise spec.directConnections", facts.Left)
+	case facts.Declared:
+		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonDeclared, "The server can not be asked, so what others use is not known")
+	case facts.Hidden:
+		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonNotVisible,
+			"The server does not show its connections to the pools' roles: let one of them read pg_stat_activity, for instance with GRANT pg_read_all_stats")
+	case facts.Use.Others == nil:
+		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "The server's connections were not seen yet")
+	case intruding > 0:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonIntruded,
+			"Others use %d connections and %d are left to them, so pools divide %d less%s: end those that should not be there, or raise spec.directConnections",
+			others, facts.Left, intruding, most(facts.Biggest))
+	case others > facts.Left:
+		return condition(kind, metav1.ConditionTrue, poolv1.ReasonHeadroom,
+			"Others use %d connections and %d are left to them; looks that follow have yet to bear it out", others, facts.Left)
+	}
+	return condition(kind, metav1.ConditionTrue, poolv1.ReasonHeadroom, "Others use %d connections of the %d that are left to them", others, facts.Left)
+}
+
+func most(names []string) string {
+	if len(names) == 0 {
+		return ", under the pools' own roles"
+	}
+	return ", most by " + strings.Join(names, ", ")
 }
 
 func admissionActive(facts UpstreamFacts) metav1.Condition {
@@ -69,6 +136,18 @@ func admissionActive(facts UpstreamFacts) metav1.Condition {
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonBehindPooler, "A pooler hides the server, so connections can not count themselves in: the bound rests on grants alone")
 	case facts.Declared:
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonDeclared, "New server connections count themselves in, but whether the server lets them could not be seen from here")
+	case facts.AdmissionProblem != "":
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonAdmissionFails,
+			"New server connections can not count themselves in, so the bound rests on grants alone: %s", strings.TrimSuffix(facts.AdmissionProblem, "."))
+	case !facts.AdmissionChecked:
+		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "The count of connections was not tried at the server yet")
 	}
 	return condition(kind, metav1.ConditionTrue, poolv1.ReasonAdmissionQuery, "Every new server connection counts itself in at the server")
+}
+
+func number(v *int32) int32 {
+	if v == nil {
+		return 0
+	}
+	return *v
 }
