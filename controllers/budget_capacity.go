@@ -30,11 +30,11 @@ type look struct {
 // readCapacity takes the capacity from the newest good look of any pool, else from
 // the status: old news beats no news.
 func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) {
-	s.capacity, s.server = upstream.Status.Capacity, upstream.Status.Server
+	s.capacity, s.server = upstream.Status.Capacity, identityToStatus(s.identity.identity)
 	var newest Record
 	for i := range s.pools {
 		record := r.Records.Pool(client.ObjectKeyFromObject(&s.pools[i]))
-		if record.Upstream != upstream.Name {
+		if record.Upstream != upstream.Name || !s.identity.counts(record.Observation) {
 			continue
 		}
 		s.look.asked = true
@@ -68,7 +68,6 @@ func (s *sighting) take(record Record, spec poolv1.UpstreamSpec) {
 	case o.MaxConnections > 0:
 		c := budget.Capacity{MaxConnections: o.MaxConnections, SuperuserReserved: o.SuperuserReserved, Reserved: o.Reserved}
 		s.capacity = capacityOf(poolv1.CapacityObserved, c, c.Budget(reserve))
-		s.server = identityToStatus(o.Identity())
 	case record.Declared != nil:
 		c := budget.Capacity{MaxConnections: *record.Declared}
 		s.capacity = capacityOf(poolv1.CapacityDeclared, c, budget.Declared(*record.Declared, reserve))

@@ -44,6 +44,8 @@ type pass struct {
 	pods       []corev1.Pod
 	// resolved is true once upstream is known to be the server of source.
 	resolved bool
+	// comparing is true while looks are awaited that tell which server it is.
+	comparing bool
 	// revision of the configuration that was applied; empty when none was.
 	revision string
 	urls     poolv1.PublishedURLs
@@ -181,7 +183,7 @@ func sourceDigest(source postgres.Source, upstream poolv1.UpstreamSource) ([32]b
 }
 
 func (r *ConnectionPoolReconciler) due(ctx context.Context, p *pass, digest [32]byte) bool {
-	if p.record.Source != digest {
+	if p.record.Source != digest || r.Records.looks.due(client.ObjectKeyFromObject(p.pool)) {
 		return true
 	}
 	if r.Clock.Since(p.record.ProbedAt) < p.record.Interval {
@@ -197,6 +199,7 @@ func (r *ConnectionPoolReconciler) due(ctx context.Context, p *pass, digest [32]
 
 // probe looks at the server and notes what came of it.
 func (r *ConnectionPoolReconciler) probe(ctx context.Context, p *pass, digest [32]byte) {
+	began := r.Clock.Now()
 	observation, err := r.Observer.Observe(ctx, p.source)
 	declared := declaredBy(p.pool)
 	record := p.record
@@ -227,6 +230,9 @@ func (r *ConnectionPoolReconciler) probe(ctx context.Context, p *pass, digest [3
 	}
 	record.Interval = interval(p, record)
 	p.record = record
+	if ctx.Err() == nil {
+		r.Records.looks.note(client.ObjectKeyFromObject(p.pool), record, began)
+	}
 }
 
 func declaredBy(pool *poolv1.ConnectionPool) *int32 {

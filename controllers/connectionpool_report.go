@@ -46,6 +46,9 @@ func (r *ConnectionPoolReconciler) report(ctx context.Context, p *pass, err erro
 // again is when the pass is due once more: at the next look at the server, or
 // soon where nothing tells us that a cause is gone.
 func (r *ConnectionPoolReconciler) again(p *pass, blocked *status.Blocked) time.Duration {
+	if p.comparing {
+		return settleInterval
+	}
 	if p.record.Interval == 0 || blocked != nil && blocked.Condition != poolv1.ConditionUpstreamObserved {
 		return retryInterval
 	}
@@ -75,8 +78,9 @@ func accountFacts(p *pass) *status.Account {
 		return nil
 	}
 	return &status.Account{
-		Upstream: p.upstream.Name, Budget: valueOr(p.upstream.Status.Capacity.Budget, 0),
-		Floor: line.Floor, Share: *line.Share, Granted: *line.Granted, Waiting: valueOr(line.Waiting, 0),
+		Upstream: p.upstream.Name,
+		Budget:   max(valueOr(p.upstream.Status.Capacity.Budget, 0)-valueOr(p.upstream.Status.Use.Intruding, 0), 0),
+		Floor:    line.Floor, Minimum: line.Minimum, Entitled: entitled(line), Share: *line.Share, Granted: *line.Granted, Waiting: valueOr(line.Waiting, 0),
 	}
 }
 
@@ -140,7 +144,7 @@ func (r *ConnectionPoolReconciler) statusOf(p *pass, facts status.Facts) poolv1.
 		}
 	}
 	if a := facts.Account; a != nil {
-		s.ServerConnections = poolv1.GrantedConnections{Granted: new(a.Granted), Share: new(a.Share)}
+		s.ServerConnections = poolv1.GrantedConnections{Granted: new(a.Granted), Share: new(a.Share), Entitled: new(a.Entitled)}
 	}
 	if p.deployment != nil {
 		s.Replicas, s.ReadyReplicas = new(p.deployment.Status.Replicas), new(p.deployment.Status.ReadyReplicas)

@@ -9,12 +9,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
@@ -23,12 +21,10 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/postgres"
+	"github.com/poolfleet/poolfleet/internal/status"
 )
 
 const (
-	// endpointAnnotation on an Upstream is the address it was made for.
-	endpointAnnotation = "poolfleet.dev/endpoint"
-
 	managedByLabel = "app.kubernetes.io/managed-by"
 	managedBy      = "poolfleet"
 )
@@ -37,13 +33,18 @@ const (
 func (r *ConnectionPoolReconciler) resolve(ctx context.Context, p *pass) error {
 	r.resolving.Lock()
 	defer r.resolving.Unlock()
-	var list poolv1.UpstreamList
-	if err := r.List(ctx, &list); err != nil {
-		return fmt.Errorf("listing upstreams: %w", err)
+	all, err := readServers(ctx, r.Client, r.Records, r.Clock.Now())
+	if err != nil {
+		return err
 	}
-	p.upstream = r.find(p, list.Items)
-	if p.upstream == nil {
-		if err := r.create(ctx, p, list.Items); err != nil {
+	found, err := r.find(ctx, p, all)
+	if err != nil {
+		return err
+	}
+	before := upstreamOf(r.Records, p.pool)
+	p.upstream = found
+	if found == nil {
+		if err := r.create(ctx, p, all.upstreams); err != nil {
 			return err
 		}
 	}
@@ -51,65 +52,39 @@ func (r *ConnectionPoolReconciler) resolve(ctx context.Context, p *pass) error {
 	if p.record.Upstream == p.upstream.Name {
 		return nil
 	}
-	before := upstreamOf(r.Records, p.pool)
 	p.record.Upstream = p.upstream.Name
 	r.Records.SetPool(client.ObjectKeyFromObject(p.pool), p.record)
+	r.tellMove(p, before)
 	r.Signals.Upstream(ctx, before)
 	r.Signals.Upstream(ctx, p.upstream.Name)
 	return nil
 }
 
-// find returns the Upstream that this pool's server is: by address, or, under
-// another address, by what the server says it is.
-func (r *ConnectionPoolReconciler) find(p *pass, all []poolv1.Upstream) *poolv1.Upstream {
-	current := upstreamOf(r.Records, p.pool)
-	matches := []func(*poolv1.Upstream) bool{
-		func(u *poolv1.Upstream) bool { return u.Name == current && hasEndpoint(u, p.record.Endpoint) },
-		func(u *poolv1.Upstream) bool { return hasEndpoint(u, p.record.Endpoint) },
-		func(u *poolv1.Upstream) bool { return sameServer(u, p.record.Observation) },
-		func(u *poolv1.Upstream) bool { return r.Records.SeenAt(u.Name, p.record.Observation.Identity()) },
-	}
-	for _, match := range matches {
-		if i := slices.IndexFunc(all, func(u poolv1.Upstream) bool { return u.DeletionTimestamp.IsZero() && match(&u) }); i >= 0 {
-			return &all[i]
+// find returns the Upstream that this pool's server is; nil where nobody named the
+// server before. While looks at it have yet to be compared, a pool stays where it
+// is, and a new one waits.
+func (r *ConnectionPoolReconciler) find(ctx context.Context, p *pass, all *servers) (*poolv1.Upstream, error) {
+	key := client.ObjectKeyFromObject(p.pool)
+	f := finding{all: all, pool: key, sight: r.Records.looks.sight(key, p.record.Endpoint, postgres.Identity{})}
+	found := f.find(all.current(p))
+	if len(f.ask) > 0 {
+		p.comparing = true
+		all.ask(ctx, r.Signals, f.ask)
+		if found == nil {
+			return nil, status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonPending,
+				"Another pool's address seems to lead to the same server: both are being looked at together")
 		}
 	}
-	return nil
+	return found, nil
 }
 
-// hasEndpoint reads the address an Upstream was made for from an annotation, so
-// that it holds from the moment of its creation, and those found later from its status.
-func hasEndpoint(u *poolv1.Upstream, endpoint string) bool {
-	return u.Annotations[endpointAnnotation] == endpoint ||
-		slices.ContainsFunc(u.Status.Endpoints, func(e poolv1.ServerEndpoint) bool { return e.Address == endpoint })
-}
-
-func sameServer(u *poolv1.Upstream, observation postgres.Observation) bool {
-	return identityFromStatus(u.Status.Server).Same(observation.Identity())
-}
-
-func identityToStatus(i postgres.Identity) poolv1.ServerIdentity {
-	s := poolv1.ServerIdentity{SystemIdentifier: i.SystemIdentifier, Version: i.Version}
-	if !i.StartTime.IsZero() {
-		s.StartTime = i.StartTime.UTC().Format(time.RFC3339Nano)
+// tellMove tells of a pool that was on another Upstream.
+func (r *ConnectionPoolReconciler) tellMove(p *pass, before string) {
+	if before == "" || before == p.upstream.Name {
+		return
 	}
-	if i.Address != "" {
-		s.Address = net.JoinHostPort(i.Address, strconv.Itoa(int(i.Port)))
-	}
-	return s
-}
-
-// identityFromStatus reads back what identityToStatus wrote. What can't be read is
-// not known, and what is not known is never the same server.
-func identityFromStatus(s poolv1.ServerIdentity) postgres.Identity {
-	i := postgres.Identity{SystemIdentifier: s.SystemIdentifier, Version: s.Version}
-	if started, err := time.Parse(time.RFC3339Nano, s.StartTime); err == nil {
-		i.StartTime = started
-	}
-	if address, err := netip.ParseAddrPort(s.Address); err == nil {
-		i.Address, i.Port = address.Addr().String(), address.Port()
-	}
-	return i
+	r.Recorder.Eventf(p.pool, p.upstream, corev1.EventTypeNormal, "Moved", "Resolve",
+		"The pool moved from Upstream %s to %s, which its address leads to now: its pods are replaced one after another", before, p.upstream.Name)
 }
 
 // create makes the Upstream of a server that nobody named before.
@@ -125,7 +100,7 @@ func (r *ConnectionPoolReconciler) create(ctx context.Context, p *pass, all []po
 	if apierrors.IsAlreadyExists(err) {
 		// The cache is behind: another pass made it a moment ago.
 		err = r.Live.Get(ctx, client.ObjectKeyFromObject(u), u)
-		if err == nil && !hasEndpoint(u, p.record.Endpoint) {
+		if err == nil && (u.Annotations[endpointAnnotation] != p.record.Endpoint || merged(u) || !u.DeletionTimestamp.IsZero()) {
 			return fmt.Errorf("making upstream %s: its name is taken by another server; trying again", u.Name)
 		}
 	}
