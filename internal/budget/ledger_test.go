@@ -298,6 +298,51 @@ func TestNext(t *testing.T) {
 			map[string]string{"a-1": "2:5/10"},
 		},
 		{
+			"a new pool waits while its minimum does not fit beside those of pools that run, and cuts nobody",
+			aScene(20, aPool("a", minimum(8)), aPool("b", minimum(13))).settled("b-1", 1, 20).pod("a-1", unready),
+			map[string]string{"b-1": "1:20/20"},
+		},
+		{
+			"a new pool whose minimum fits starts with it, from what others have beyond theirs",
+			aScene(20, aPool("a", minimum(7)), aPool("b", minimum(13), weighing(10000))).settled("b-1", 1, 20).pod("a-1", unready),
+			map[string]string{"b-1": "2:13/20"},
+		},
+		{
+			"where the minimums of pools that run do not fit any more, they share by weight and nobody is cut off",
+			aScene(9, aPool("a", minimum(10), weighing(200)), aPool("b", minimum(10))).settled("a-1", 1, 10).settled("b-1", 1, 10),
+			map[string]string{"a-1": "2:6/10", "b-1": "2:3/10"},
+		},
+		{
+			"a pool whose only pod has made way for a new one still goes before new pools and the minimums of others",
+			aScene(12, aPool("a", floor(6), minimum(10)), aPool("b", minimum(10))).settled("a-1", 3, 0, unready).pod("a-2", unready).settled("b-1", 2, 6),
+			map[string]string{"a-1": "3:0/0", "a-2": "4:6/6", "b-1": "2:6/6"},
+		},
+		{
+			"a pool whose clients wait borrows what another leaves idle, as it is let go",
+			aScene(20, aPool("a", needs(4)), aPool("b", needs(15))).settled("a-1", 1, 10).settled("b-1", 1, 10),
+			map[string]string{"a-1": "2:5/10", "b-1": "1:10/10"},
+		},
+		{
+			"a pool that needs what it lent gets it back as it is let go",
+			aScene(20, aPool("a", needs(9)), aPool("b", needs(90))).settled("a-1", 1, 4).settled("b-1", 1, 16),
+			map[string]string{"a-1": "1:4/4", "b-1": "2:11/16"},
+		},
+		{
+			"a pool that lends takes back a floor for a pod of a rollout",
+			aScene(12, aPool("a", needs(0), floor(2), replicas(1)), aPool("b", needs(90))).settled("a-1", 1, 2).pod("a-2", unready).settled("b-1", 1, 10),
+			map[string]string{"a-1": "1:2/2", "b-1": "2:8/10"},
+		},
+		{
+			"a silent server: loans stay as they are, whatever is needed",
+			aScene(20, aPool("a", needs(9)), aPool("b", needs(1))).settled("a-1", 1, 4).settled("b-1", 1, 16).silent(),
+			map[string]string{"a-1": "1:4/4", "b-1": "1:16/16"},
+		},
+		{
+			"what a pool without a claim still holds counts for its namespace",
+			aScene(20, aPool("shop", in("apps", 0, 10))).settled("shop-a", 1, 4).settled("other-a", 1, 6),
+			map[string]string{"shop-a": "1:4/4", "other-a": "1:6/6"},
+		},
+		{
 			"entries of a pool without a claim are left alone",
 			aScene(10, shop()).settled("shop-a", 1, 4).settled("other-a", 1, 6),
 			map[string]string{"shop-a": "1:4/4", "other-a": "1:6/6"},
@@ -401,5 +446,17 @@ func TestTheAccountSaysWhoWaitsForWhat(t *testing.T) {
 	s = aScene(4, aPool("a")).settled("a-1", 1, 9)
 	if _, account = budget.Next(s.ledger, s.facts); !account.OverBudget || account.Held != 9 {
 		t.Errorf("9 are held of 4, and the account says %+v", account)
+	}
+}
+
+func TestTheAccountSaysWhatIsLent(t *testing.T) {
+	s := aScene(20, aPool("a", needs(4), minimum(3)), aPool("b", needs(15))).settled("a-1", 1, 10).settled("b-1", 1, 10)
+	_, account := budget.Next(s.ledger, s.facts)
+	want := []budget.PoolAccount{
+		{Key: key("a"), Weight: 100, Floor: 1, Minimum: 3, Entitled: 10, Share: 5, Granted: 5, Held: 10, Releasing: 5},
+		{Key: key("b"), Weight: 100, Floor: 1, Entitled: 10, Share: 15, Granted: 10, Held: 10, Due: 5},
+	}
+	if diff := cmp.Diff(want, account.Pools); diff != "" {
+		t.Errorf("pools (-want +got):\n%s", diff)
 	}
 }
