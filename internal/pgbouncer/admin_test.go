@@ -57,6 +57,12 @@ func TestTheConsoleTakesEveryCommand(t *testing.T) {
 	if _, err := admin.Pools(ctx); err != nil {
 		t.Error(err)
 	}
+	if _, err := admin.Servers(ctx); err != nil {
+		t.Error(err)
+	}
+	if sample, err := admin.Sample(ctx); err != nil || len(sample.Databases) != len(c.Config.Databases) {
+		t.Errorf("sampled %+v, %v", sample, err)
+	}
 	if err := admin.Shutdown(ctx); err != nil {
 		t.Error(err)
 	}
@@ -80,6 +86,31 @@ func TestAReloadChangesLimitsInPlace(t *testing.T) {
 	}
 	if diff := cmp.Diff(r.Limits, got); diff != "" {
 		t.Errorf("limits (-written +in force):\n%s", diff)
+	}
+}
+
+func TestASettingIsInForceUntilTheNextReload(t *testing.T) {
+	r := goldenCases(t)["minimal"].rendering(t)
+	server := testenv.PgBouncer(t, r)
+	inForce := func() (seconds string) {
+		rows, err := server.Admin.Show(t.Context(), "CONFIG")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows {
+			if row["key"] == pgbouncer.LoginRetrySetting {
+				seconds = row["value"]
+			}
+		}
+		return seconds
+	}
+	if err := server.Admin.Set(t.Context(), pgbouncer.LoginRetrySetting, "0.4"); err != nil || inForce() != "0.4" {
+		t.Errorf("set to %s, %v; want 0.4", inForce(), err)
+	}
+	r.Config.Parameters = map[string]string{pgbouncer.LoginRetrySetting: "2.5"}
+	server.Write(t, r)
+	if err := server.Admin.Reload(t.Context()); err != nil || inForce() != "2.5" || r.Config.LoginRetry() != 2500*time.Millisecond {
+		t.Errorf("reloaded to %s, %v; the files say %s", inForce(), err, r.Config.LoginRetry())
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 
 func TestTheIntervalDoublesFromTheBaseToALimit(t *testing.T) {
 	for base, want := range map[time.Duration][]time.Duration{
-		200 * time.Millisecond: {400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond},
-		time.Second:            {2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 15 * time.Second},
+		200 * time.Millisecond: {200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond},
+		time.Second:            {time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 15 * time.Second},
 		time.Minute:            {time.Minute, time.Minute},
 	} {
 		r, got := retries{}, []time.Duration(nil)

@@ -41,10 +41,11 @@ func (r *retries) slower(refused, newest int64, base time.Duration) {
 		r.interval = 0
 	}
 	r.refused, r.newest = refused, newest
-	r.interval = min(2*max(r.interval, base), max(longestRetry, base))
+	r.interval = min(max(2*r.interval, base), max(longestRetry, base))
 }
 
-// pace doubles the interval after a refusal, and ends that when a login succeeds.
+// pace doubles the interval with every refusal after the first, and ends that when a
+// login succeeds.
 func (s *Supervisor) pace(ctx context.Context) error {
 	r, refused := &s.retries, s.relay.refusals()
 	if s.process == nil || s.sample == nil || s.running.doc == nil {

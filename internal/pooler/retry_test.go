@@ -109,13 +109,13 @@ func TestALoginThatFindsNoRoomIsTriedEverMoreSeldomUntilANewGrantComes(t *testin
 	p, server, revision, free := admissionFull(t)
 	monitor := server.Superuser(t)
 	answer := p.asks()
-	p.await("the interval has grown", func(s contract.Status) bool { return s.Refused >= 4 })
+	p.await("the interval has grown", func(s contract.Status) bool { return s.Refused >= 5 })
 	time.Sleep(2 * time.Second) // Were it not for the interval, there would be two more.
 	s, _ := p.status()
 	tries := terminated(t, monitor)
 	t.Logf("%d tries at the server, %d refused; the interval is %s s", tries, s.Refused, p.loginRetry())
-	if int64(tries) != s.Refused || s.Refused != 4 {
-		t.Errorf("%d tries at the server and %d refused, want 4: after 0, 2, 6 and 14 s", tries, s.Refused)
+	if int64(tries) != s.Refused || s.Refused != 5 {
+		t.Errorf("%d tries at the server and %d refused, want 5: after 0, 1, 3, 7 and 15 s", tries, s.Refused)
 	}
 	if got := p.loginRetry(); got != "15" {
 		t.Errorf("logins are tried every %s s, want 15", got)
@@ -131,8 +131,10 @@ func TestALoginThatFindsNoRoomIsTriedEverMoreSeldomUntilANewGrantComes(t *testin
 	granted := time.Now()
 	p.grant(2, 5, revision)
 	expectAnswer(t, answer)
-	if waited := time.Since(granted); waited > 10*time.Second {
-		t.Errorf("it waited for %s with a new grant: the interval was not forgotten", waited)
+	waited := time.Since(granted)
+	t.Logf("answered %s after the new grant", waited)
+	if waited > 10*time.Second { // The next try would be later still.
+		t.Error("with a new grant the interval was not forgotten")
 	}
 	eventually(t, "logins are tried as before", func() bool { return p.loginRetry() == "1" })
 }
@@ -159,9 +161,7 @@ func TestARefusedLoginSucceedsOnceThereIsRoom(t *testing.T) {
 			server.Exec(t, "alter "+alter+" connection limit 1")
 			answer := p.asks()
 			p.await("it was refused", func(s contract.Status) bool { return s.Refused >= 2 })
-			if got := p.loginRetry(); got != "4" {
-				t.Errorf("logins are tried every %s s, want 4 after two refusals", got)
-			}
+			eventually(t, "logins are tried more seldom", func() bool { return p.loginRetry() != "1" })
 			server.Exec(t, "alter "+alter+" connection limit -1")
 			expectAnswer(t, answer)
 			eventually(t, "logins are tried as before", func() bool { return p.loginRetry() == "1" })

@@ -13,7 +13,7 @@ import (
 
 // reconnectAfter is how long a lowered limit gets to be met by closing idle
 // connections, which PgBouncer does three times a second, before all of the
-// database's are closed as they are released.
+// database's are closed as they are released. Where none is idle that is at once.
 const reconnectAfter = 600 * time.Millisecond
 
 // shrink is a lowering of limits under way. RELOAD alone does not make a busy
@@ -57,15 +57,14 @@ func (s *Supervisor) settle(ctx context.Context) error {
 		s.shrink = shrink{}
 		return nil
 	}
-	if time.Since(s.shrink.since) < reconnectAfter {
-		return nil
-	}
-	logins := map[string]int32{}
+	logins, idle := map[string]int32{}, map[string]int32{}
 	for _, pool := range s.sample.Pools {
 		logins[pool.Database] += pool.InLogin
+		idle[pool.Database] += pool.ServersIdle + pool.ServersUsed
 	}
+	early := time.Since(s.shrink.since) < reconnectAfter
 	for name := range over {
-		if _, due := s.shrink.left[name]; !due || logins[name] > 0 {
+		if _, due := s.shrink.left[name]; !due || logins[name] > 0 || early && idle[name] > 0 {
 			continue
 		}
 		delete(s.shrink.left, name)
