@@ -12,9 +12,11 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/controller/controllerutil"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -42,10 +44,12 @@ type BudgetReconciler struct {
 	Records  *Records
 	Signals  *Signals
 	Clock    clock.PassiveClock
+	Recorder events.EventRecorder
 	Settings Settings
 }
 
 // +kubebuilder:rbac:groups=poolfleet.dev,resources=upstreams,verbs=update;delete
+// +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 // +kubebuilder:rbac:groups=poolfleet.dev,resources=upstreams/status,verbs=update
 // +kubebuilder:rbac:groups="",resources=pods,verbs=get;list;watch;patch
 
@@ -60,16 +64,22 @@ func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstr
 	if r.newborn(upstream, seen) {
 		return reconcile.Result{RequeueAfter: birth}, nil // Its first pool is on its way, and will say so.
 	}
+	if r.incomplete(seen) {
+		return reconcile.Result{RequeueAfter: settleInterval}, nil
+	}
+	if err := r.unite(ctx, upstream, seen); err != nil {
+		return retryConflict(upstream, err)
+	}
 	ledger, account := budget.Next(seen.ledger, seen.facts)
 	want := r.statusOf(upstream, seen, ledger, account)
 	written, err := r.record(ctx, upstream, want)
 	if err != nil {
-		return retryConflict(err)
+		return retryConflict(upstream, err)
 	}
 	if err := r.grant(ctx, ledger, seen.pods); err != nil {
-		return retryConflict(err)
+		return retryConflict(upstream, err)
 	}
-	r.tell(ctx, upstream, seen, want)
+	r.tell(ctx, upstream, seen, want, account)
 	if done, err := r.release(ctx, written, seen); done || err != nil {
 		return reconcile.Result{}, err
 	}
@@ -78,8 +88,9 @@ func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstr
 
 // retryConflict forgets the pass after a conflict: someone wrote in between, and
 // their word is read anew.
-func retryConflict(err error) (reconcile.Result, error) {
+func retryConflict(upstream *poolv1.Upstream, err error) (reconcile.Result, error) {
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) || apierrors.IsInvalid(err) {
+		metrics.CountConflict(upstream.Name)
 		return reconcile.Result{RequeueAfter: settleInterval / 5}, nil
 	}
 	return reconcile.Result{}, err
@@ -102,7 +113,7 @@ func (r *BudgetReconciler) record(ctx context.Context, upstream *poolv1.Upstream
 // release lets an Upstream go that nobody uses: its finalizer once the ledger is
 // empty, and the object itself where no administrator wrote into it.
 func (r *BudgetReconciler) release(ctx context.Context, upstream *poolv1.Upstream, seen *sighting) (bool, error) {
-	if len(upstream.Status.Ledger) > 0 || len(seen.facts.Claims) > 0 && upstream.DeletionTimestamp.IsZero() {
+	if len(upstream.Status.Ledger) > 0 || len(seen.identity.guests) > 0 || len(seen.facts.Claims) > 0 && upstream.DeletionTimestamp.IsZero() {
 		return false, nil
 	}
 	if upstream.DeletionTimestamp.IsZero() {
@@ -147,7 +158,7 @@ func again(ledger budget.Ledger, seen *sighting) time.Duration {
 		ack := seen.acks[e.UID]
 		return !live || e.Held > e.Granted || (e.Granted > 0 && running(pod) && (ack.Gen != e.Gen || ack.Config != e.Config))
 	})
-	if unsettled {
+	if unsettled || seen.identity.passing() {
 		return settleInterval
 	}
 	if len(ledger.Entries) > 0 {
@@ -169,5 +180,7 @@ func (r *BudgetReconciler) SetupWithManager(mgr manager.Manager) error {
 		Watches(&poolv1.ConnectionPool{}, handler.EnqueueRequestsFromMapFunc(r.upstreamOfPool)).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(r.upstreamOfPod)).
 		WatchesRawSource(source.Channel(r.Signals.upstreams, &handler.EnqueueRequestForObject{})).
+		// A pod that does not answer holds up the pass of its own server only.
+		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).
 		Complete(reconcile.AsReconciler(r.Client, r))
 }

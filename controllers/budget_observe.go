@@ -35,6 +35,9 @@ type sighting struct {
 	now   time.Time
 	// changed are the pools of pods that said something new.
 	changed map[types.NamespacedName]bool
+	// strangers are pods that hold connections and that the ledger, which is lost then,
+	// does not know.
+	strangers []budget.Entry
 	// foreign are ledger entries and accounts of namespaces this manager does not
 	// watch: another operator's, kept as they are.
 	foreignEntries  []poolv1.LedgerEntry
@@ -65,6 +68,9 @@ func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstrea
 	}
 	absent, err := r.readPods(ctx, s)
 	if err != nil {
+		return nil, err
+	}
+	if err := r.rebuild(ctx, upstream, s); err != nil {
 		return nil, err
 	}
 	r.readCapacity(upstream, s)
@@ -158,9 +164,11 @@ func podsOf(ctx context.Context, reader client.Reader, pool *poolv1.ConnectionPo
 	if err != nil {
 		return nil, fmt.Errorf("listing the pods of pool %s/%s: %w", pool.Namespace, pool.Name, err)
 	}
-	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool {
-		return !slices.ContainsFunc(pod.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Kind == "ReplicaSet" })
-	}), nil
+	return slices.DeleteFunc(list.Items, func(pod corev1.Pod) bool { return !ofReplicaSet(&pod) }), nil
+}
+
+func ofReplicaSet(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.OwnerReferences, func(o metav1.OwnerReference) bool { return o.Kind == "ReplicaSet" })
 }
 
 // podFacts tells the planner of the pods.

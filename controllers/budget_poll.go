@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/metrics"
@@ -43,7 +45,7 @@ func (r *BudgetReconciler) ask(ctx context.Context, s *sighting) {
 	everyone := r.Records.Poll(s.upstream, s.pollInterval(), s.now) || s.use.fresh
 	p := &poll{keys: map[types.NamespacedName][]byte{}, turns: make(chan struct{}, askedAtOnce)}
 	s.heard = map[string]bool{}
-	for _, entry := range s.ledger.Entries {
+	for _, entry := range slices.Concat(s.ledger.Entries, s.strangers) {
 		known, heard := r.Records.Ack(types.UID(entry.UID))
 		if heard {
 			p.mu.Lock() // Answers to earlier questions may be coming in already.
@@ -95,10 +97,15 @@ func (r *BudgetReconciler) askOne(ctx context.Context, s *sighting, p *poll, ent
 		if changed {
 			s.changed[pool] = true
 		}
-		if refused > 0 {
+		if refused > 0 && s.serves(pool) {
 			metrics.CountRefused(pool.Namespace, pool.Name, refused)
 		}
 	})
+}
+
+// serves reports whether a pool is one of the server's now.
+func (s *sighting) serves(pool types.NamespacedName) bool {
+	return slices.ContainsFunc(s.pools, func(p poolv1.ConnectionPool) bool { return client.ObjectKeyFromObject(&p) == pool })
 }
 
 // noAnswer notes why a pod gave none, where that says when and how to ask again.

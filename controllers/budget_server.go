@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"maps"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -19,6 +20,8 @@ type serverRecord struct {
 	others []int32
 	// useWritten is when status.use was written last.
 	useWritten time.Time
+	// lost is since when pods of a lost ledger have yet to say what they hold.
+	lost time.Time
 }
 
 // Poll reports whether all pods of a server are to be asked again, and takes it
@@ -76,11 +79,25 @@ func (r *Records) noteUseWritten(upstream string, now time.Time) {
 	r.noteServer(upstream, func(s *serverRecord) { s.useWritten = now })
 }
 
+// lostFor notes whether pods of a lost ledger are waited for, and returns for how long
+// they have been.
+func (r *Records) lostFor(upstream string, is bool, now time.Time) (since time.Duration) {
+	r.noteServer(upstream, func(s *serverRecord) {
+		s.lost = firstOf(s.lost, is, now)
+		if is {
+			since = now.Sub(s.lost)
+		}
+	})
+	return since
+}
+
 // ForgetServer drops what was noted of a server that is gone.
 func (r *Records) ForgetServer(upstream string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.servers, upstream)
+	maps.DeleteFunc(r.on, func(o occasion, _ lasting) bool { return o.upstream == upstream })
+	r.looks.forgetServer(upstream)
 }
 
 func (r *Records) noteServer(upstream string, note func(*serverRecord)) {

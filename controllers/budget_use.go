@@ -53,7 +53,7 @@ func (r *BudgetReconciler) readUse(s *sighting) {
 	for i := range s.pools {
 		key := client.ObjectKeyFromObject(&s.pools[i])
 		record := r.Records.Pool(key)
-		if record.Upstream != s.upstream {
+		if record.Upstream != s.upstream || !s.identity.counts(record.Observation) {
 			continue
 		}
 		if record.ProbedAt.After(probed) {
@@ -135,7 +135,7 @@ func (s *sighting) left() int32 {
 // look itself is one of the pools' operator. A pod that did not answer may have all that it holds.
 func (s *sighting) others() int32 {
 	others := s.use.look.InUse - 1
-	for _, entry := range s.ledger.Entries {
+	for _, entry := range slices.Concat(s.ledger.Entries, s.strangers) {
 		if s.heard[entry.UID] {
 			others -= s.acks[entry.UID].Current
 		} else {
@@ -145,7 +145,7 @@ func (s *sighting) others() int32 {
 	for _, entry := range s.foreignEntries {
 		others -= valueOr(entry.Held, 0)
 	}
-	return max(others, 0)
+	return max(others-s.guestsHold(), 0)
 }
 
 // namedOthers is how many of the others are named.

@@ -59,7 +59,7 @@ type Records struct {
 	demands map[types.NamespacedName]*poolDemand
 	// told is what was told of pools last, on what is the case and was told of.
 	told map[types.NamespacedName]string
-	on   map[occasion]bool
+	on   map[occasion]lasting
 }
 
 // poolDemand is what the pods of a pool say of its clients.
@@ -76,6 +76,12 @@ type occasion struct {
 	what     string
 }
 
+// lasting is since when something is the case, and whether it was told.
+type lasting struct {
+	since time.Time
+	told  bool
+}
+
 // podRecord is what is known of one pod.
 type podRecord struct {
 	ack   contract.Status
@@ -90,8 +96,6 @@ type podRecord struct {
 	silent, askedAt time.Time
 	// refusing is when logins were last refused to it.
 	refusing time.Time
-	// lettingGo is since when it holds more than it was granted.
-	lettingGo time.Time
 }
 
 // NewRecords returns empty Records.
@@ -99,7 +103,7 @@ func NewRecords() *Records {
 	return &Records{
 		pools: map[types.NamespacedName]Record{}, pods: map[types.UID]podRecord{},
 		servers: map[string]serverRecord{}, looks: newLooks(), demands: map[types.NamespacedName]*poolDemand{},
-		told: map[types.NamespacedName]string{}, on: map[occasion]bool{},
+		told: map[types.NamespacedName]string{}, on: map[occasion]lasting{},
 	}
 }
 
@@ -139,7 +143,7 @@ func (r *Records) ForgetPool(key types.NamespacedName) {
 	delete(r.told, key)
 	r.looks.forgetPool(key)
 	delete(r.demands, key)
-	maps.DeleteFunc(r.on, func(o occasion, _ bool) bool { return o.pool == key })
+	maps.DeleteFunc(r.on, func(o occasion, _ lasting) bool { return o.pool == key })
 }
 
 // Told notes what is told of a pool, and reports whether that is what was told
@@ -152,17 +156,21 @@ func (r *Records) Told(key types.NamespacedName, what string) (before bool) {
 	return before
 }
 
-// Turned notes whether something is the case, and reports whether that is new.
-func (r *Records) Turned(o occasion, is bool) bool {
+// Tell notes whether something is the case, and reports, once, that it has been so
+// for a while.
+func (r *Records) Tell(o occasion, is bool, now time.Time, while time.Duration) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	turned := r.on[o] != is
-	if is {
-		r.on[o] = true
-	} else {
+	if !is {
 		delete(r.on, o)
+		return false
 	}
-	return turned
+	l := r.on[o]
+	l.since = firstOf(l.since, true, now)
+	tell := !l.told && now.Sub(l.since) >= while
+	l.told = l.told || tell
+	r.on[o] = l
+	return tell
 }
 
 // NoteUse adds what all pods of a pool said at one time.
@@ -220,18 +228,6 @@ func (r *Records) Refusing(uid types.UID, now time.Time) bool {
 	defer r.mu.Unlock()
 	at := r.pods[uid].refusing
 	return !at.IsZero() && now.Sub(at) < time.Minute
-}
-
-// LettingGo notes whether a pod holds more than it was granted, and returns for how
-// long it has done so.
-func (r *Records) LettingGo(uid types.UID, is bool, now time.Time) (since time.Duration) {
-	r.notePod(uid, func(pod *podRecord) {
-		pod.lettingGo = firstOf(pod.lettingGo, is, now)
-		if is {
-			since = now.Sub(pod.lettingGo)
-		}
-	})
-	return since
 }
 
 // firstOf is since when something is the case: from now, unless it was before.

@@ -40,8 +40,8 @@ import (
 
 // The API server is real; the database server and the pods are played by the test.
 var (
-	api     client.Client
-	servers = &playedServers{answers: map[string]answer{}, looks: map[string]int{}}
+	api     client.WithWatch
+	servers = &playedServers{answers: map[string]answer{}, looks: map[string]int{}, slow: map[string]chan struct{}{}}
 	pods    = &playedPods{keys: map[string]types.NamespacedName{}, stubborn: map[string]bool{}, idle: map[string]bool{}}
 	signals = controllers.NewSignals()
 	writes  writeLog
@@ -101,7 +101,7 @@ func startManager(ctx context.Context, config *rest.Config, done chan<- error) e
 	}
 	config.QPS, config.Burst = 200, 400
 	var err error
-	if api, err = client.New(config, client.Options{Scheme: scheme}); err != nil {
+	if api, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
 		return err
 	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
@@ -124,7 +124,7 @@ func startManager(ctx context.Context, config *rest.Config, done chan<- error) e
 	}
 	err = (&controllers.BudgetReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Asker: pods, Records: records, Signals: signals,
-		Clock: &hands, Settings: settings,
+		Clock: &hands, Recorder: mgr.GetEventRecorder("poolfleet"), Settings: settings,
 	}).SetupWithManager(mgr)
 	go func() { done <- mgr.Start(ctx) }()
 	return err
@@ -197,6 +197,7 @@ type playedServers struct {
 	mu      sync.Mutex
 	answers map[string]answer
 	looks   map[string]int
+	slow    map[string]chan struct{}
 }
 
 // looksAt is how often a server was looked at.
@@ -206,15 +207,38 @@ func (s *playedServers) looksAt(host string) int {
 	return s.looks[host+":5432"]
 }
 
-func (s *playedServers) Observe(_ context.Context, source postgres.Source) (postgres.Observation, error) {
+func (s *playedServers) Observe(ctx context.Context, source postgres.Source) (postgres.Observation, error) {
+	s.mu.Lock()
+	s.looks[source.Endpoint()]++
+	slow := s.slow[source.Endpoint()]
+	s.mu.Unlock()
+	if slow != nil {
+		select {
+		case <-slow:
+		case <-ctx.Done():
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.looks[source.Endpoint()]++
 	a, ok := s.answers[source.Endpoint()]
 	if !ok {
 		return postgres.Observation{}, &postgres.Error{Reason: postgres.Unreachable, Message: "nothing answers"}
 	}
 	return a.observation, a.err
+}
+
+// slowDown lets looks at a server take until the function it returns is called.
+func (s *playedServers) slowDown(host string) (goOn func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	slow := make(chan struct{})
+	s.slow[host+":5432"] = slow
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.slow, host+":5432")
+		close(slow)
+	}
 }
 
 func (s *playedServers) set(endpoint string, a answer) {

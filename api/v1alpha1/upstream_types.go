@@ -70,7 +70,8 @@ type UpstreamSpec struct {
 	MaxServerConnections int32 `json:"maxServerConnections,omitempty"`
 
 	// allowedNamespaces are the namespaces whose pools may use this server. Empty
-	// means all.
+	// means all. Poolers that run when their namespace is taken off the list keep the
+	// connections they have until they end, and no new ones get any.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -203,8 +204,9 @@ type ServerUse struct {
 	// +kubebuilder:validation:Minimum=0
 	Others *int32 `json:"others,omitempty"`
 
-	// intruding is how many of the others are beyond capacity.direct. While they are
-	// there, pools divide what is left.
+	// intruding is how many of the others are beyond what is left to them, which is
+	// capacity.direct and what spec.maxServerConnections keeps from pools, as far as
+	// several looks bear it out. While they are there, pools divide what is left.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Intruding *int32 `json:"intruding,omitempty"`
@@ -377,7 +379,7 @@ type OldestTransaction struct {
 	// +kubebuilder:validation:Minimum=1
 	PID int32 `json:"pid,omitempty"`
 
-	// since is when its last statement was sent.
+	// since is when its last statement was sent before the wait for it was noted.
 	// +optional
 	Since *metav1.Time `json:"since,omitempty"`
 }

@@ -157,7 +157,8 @@ func setUp(mgr manager.Manager, o options, cidrs []netip.Prefix) error {
 	}
 	budgets := &controllers.BudgetReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
-		Asker: asker, Records: records, Signals: signals, Clock: clock.RealClock{}, Settings: settings,
+		Asker: asker, Records: records, Signals: signals, Clock: clock.RealClock{},
+		Recorder: mgr.GetEventRecorder("poolfleet"), Settings: settings,
 	}
 	if err := budgets.SetupWithManager(mgr); err != nil {
 		return fmt.Errorf("setting up the budget controller: %w", err)

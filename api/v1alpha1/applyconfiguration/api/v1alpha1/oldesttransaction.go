@@ -18,7 +18,7 @@ type OldestTransactionApplyConfiguration struct {
 	Pod *string `json:"pod,omitempty"`
 	// pid of its backend, as pg_stat_activity shows it.
 	PID *int32 `json:"pid,omitempty"`
-	// since is when its last statement was sent.
+	// since is when its last statement was sent before the wait for it was noted.
 	Since *v1.Time `json:"since,omitempty"`
 }
 

@@ -17,8 +17,9 @@ type ServerUseApplyConfiguration struct {
 	// others is how many of them are not the poolers': migrations, people, exporters,
 	// applications that go past the pools.
 	Others *int32 `json:"others,omitempty"`
-	// intruding is how many of the others are beyond capacity.direct. While they are
-	// there, pools divide what is left.
+	// intruding is how many of the others are beyond what is left to them, which is
+	// capacity.direct and what spec.maxServerConnections keeps from pools, as far as
+	// several looks bear it out. While they are there, pools divide what is left.
 	Intruding *int32 `json:"intruding,omitempty"`
 }
 

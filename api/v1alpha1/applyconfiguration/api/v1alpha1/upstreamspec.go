@@ -22,7 +22,8 @@ type UpstreamSpecApplyConfiguration struct {
 	// the server could give, for instance where two clusters share it.
 	MaxServerConnections *int32 `json:"maxServerConnections,omitempty"`
 	// allowedNamespaces are the namespaces whose pools may use this server. Empty
-	// means all.
+	// means all. Poolers that run when their namespace is taken off the list keep the
+	// connections they have until they end, and no new ones get any.
 	AllowedNamespaces []string `json:"allowedNamespaces,omitempty"`
 	// namespaces bound and weigh the pools of one namespace together.
 	Namespaces []NamespaceClaimApplyConfiguration `json:"namespaces,omitempty"`

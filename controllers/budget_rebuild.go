@@ -1,0 +1,85 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/manifests"
+)
+
+// rebuildPatience is how long a pod that a lost ledger does not know may take to
+// say what it holds. After that its annotation is believed.
+const rebuildPatience = 10 * time.Second
+
+// rebuild finds the pods that hold connections and have no entry, when the ledger
+// looks lost: it never was written, or a pod was granted something that it does not
+// know of, which is told only after it is written. The pods are listed past the
+// cache, which may not have the newest of their grants.
+func (r *BudgetReconciler) rebuild(ctx context.Context, upstream *poolv1.Upstream, s *sighting) error {
+	known := map[string]bool{}
+	for _, e := range s.ledger.Entries {
+		known[e.UID] = true
+	}
+	lost := upstream.Status.LedgerGeneration == nil
+	for uid, pod := range s.pods {
+		lost = lost || !known[uid] && told(pod) != nil && !terminated(pod)
+	}
+	if !lost {
+		return nil
+	}
+	pods, err := r.livePods(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range pods {
+		pod := &pods[i]
+		grant := told(pod)
+		if known[string(pod.UID)] || grant == nil || terminated(pod) || !ofReplicaSet(pod) || pod.Annotations[manifests.UpstreamAnnotation] != s.upstream {
+			continue
+		}
+		s.pods[string(pod.UID)] = pod
+		s.strangers = append(s.strangers, budget.Entry{
+			UID: string(pod.UID), Namespace: pod.Namespace, Pod: pod.Name, Pool: pod.Labels[manifests.PoolLabel],
+			Granted: grant.Share, Held: grant.Share,
+		})
+	}
+	return nil
+}
+
+// livePods lists the poolers of all pools, past the cache.
+func (r *BudgetReconciler) livePods(ctx context.Context) ([]corev1.Pod, error) {
+	namespaces := r.Settings.Namespaces
+	if len(namespaces) == 0 {
+		namespaces = []string{""} // All.
+	}
+	var all []corev1.Pod
+	for _, namespace := range namespaces {
+		var list corev1.PodList
+		err := r.Live.List(ctx, &list, client.InNamespace(namespace), client.MatchingLabels{managedByLabel: managedBy})
+		if err != nil {
+			return nil, fmt.Errorf("listing pooler pods: %w", err)
+		}
+		all = append(all, list.Items...)
+	}
+	return all, nil
+}
+
+// incomplete reports whether pods that a lost ledger does not know have yet to say
+// what they hold. Until then nothing is decided.
+func (r *BudgetReconciler) incomplete(s *sighting) bool {
+	silent := false
+	for _, e := range s.strangers {
+		silent = silent || running(s.pods[e.UID]) && !s.heard[e.UID]
+	}
+	since := r.Records.lostFor(s.upstream, silent, s.now)
+	return silent && since < rebuildPatience
+}
