@@ -41,7 +41,7 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	if err != nil {
 		return err
 	}
-	document, err := documentOf(p, secrets)
+	document, err := documentOf(p, secrets, r.Records.RolesAt(p.upstream.Name))
 	if err != nil {
 		return err
 	}
@@ -146,8 +146,9 @@ func statusKey(ctx context.Context, live client.Reader, namespace, pool string) 
 	return document.StatusKey, err
 }
 
-// documentOf is the configuration of the pool's poolers.
-func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
+// documentOf is the configuration of the pool's poolers. Roles are those of the pools
+// at the server, as far as they are known.
+func documentOf(p *pass, own ownSecrets, roles []uint32) (contract.Document, error) {
 	config := pgbouncer.Config{
 		Server: pgbouncer.Server{
 			Host: p.source.Host, Port: p.source.Port,
@@ -161,7 +162,7 @@ func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 		Parameters:               parametersOf(p.pool),
 	}
 	if !p.record.Pooled && p.upstream.Status.Capacity.Direct != nil {
-		config.ConnectQuery = budget.AdmissionQuery(budget.Admission{Direct: *p.upstream.Status.Capacity.Direct})
+		config.ConnectQuery = budget.AdmissionQuery(admissionOf(p, roles))
 	}
 	// DISCARD ALL, which PgBouncer runs between clients in session mode, would undo a
 	// part of the connect query.
@@ -172,6 +173,16 @@ func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 		return contract.Document{}, status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonRejected, "%s", err.Error())
 	}
 	return contract.Document{Version: contract.DocumentVersion, StatusKey: own.statusKey, PgBouncer: config}, nil
+}
+
+// admissionOf is what the pool's server connections check. Where not even the pool's
+// own role is known, all roles count.
+func admissionOf(p *pass, roles []uint32) budget.Admission {
+	admission := budget.Admission{Direct: *p.upstream.Status.Capacity.Direct, Ceiling: p.upstream.Spec.MaxServerConnections}
+	if own := p.record.Observation.RoleOID; own != 0 {
+		admission.Roles = append([]uint32{own}, roles...)
+	}
+	return admission
 }
 
 // resetQuery is the PgBouncer setting.

@@ -5,6 +5,7 @@ package budget
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -19,13 +20,20 @@ type Admission struct {
 	// Direct is how many connections are left to others: Budget.Direct. Below 0
 	// counts as 0.
 	Direct int32
+	// Ceiling is the most connections of Roles, beside what Direct leaves:
+	// UpstreamSpec.MaxServerConnections. 0 is none.
+	Ceiling int32
+	// Roles are the roles of all pools at the server, by pg_roles.oid. Empty means
+	// that they are not known. A role that is gone does no harm.
+	Roles []uint32
 }
 
 // AdmissionQuery is what PgBouncer runs on every new server connection (setting
 // connect_query). It counts the server's client connections and, when they are
 // more than max_connections less what is reserved, ends its own connection: an
 // error would not do, PgBouncer logs it and goes on. The last Direct connections of
-// the server are so never taken by a pool, whoever has the others.
+// the server are so never taken by a pool, whoever has the others. With a Ceiling
+// it does the same when the pools' roles have more connections than that.
 //
 // It needs no privilege and no object in the database. The limit is read from the
 // server's settings each time. Of two connections that come at once at least one
@@ -40,23 +48,60 @@ type Admission struct {
 // know one of these settings and refuses them all; the connection, which has been
 // counted by then, is used without.
 //
-// It is one line of at most MaxQueryBytes, which is why it is so terse.
+// It is one line of at most MaxQueryBytes, which is why it is so terse. Roles that
+// do not fit, or are not known, make it count all that are as new as the oldest of
+// them: too many, never too few. The same roles in any order give the same text; a
+// role more or less changes it, and PgBouncer then replaces its server connections,
+// each when it is next free.
 func AdmissionQuery(a Admission) string {
-	return "select pg_terminate_backend(pg_backend_pid())where(" + countQuery + ")>(" + limitQuery + ")-" +
-		fmt.Sprint(max(a.Direct, 0)) + ";" + setKeepalives + ";" + setCheckInterval
+	if a.Ceiling <= 0 {
+		return admissionQuery(a, "")
+	}
+	roles := slices.Compact(slices.Sorted(slices.Values(a.Roles)))
+	if query := admissionQuery(a, ceilingClause(a.Ceiling, isOneOf(roles))); len(roles) > 0 && len(query) <= MaxQueryBytes {
+		return query
+	}
+	oldest := append(roles, 0)[0]
+	return admissionQuery(a, ceilingClause(a.Ceiling, fmt.Sprintf("usesysid>=%d ", oldest)))
+}
+
+func admissionQuery(a Admission, ceiling string) string {
+	return "select pg_terminate_backend(pg_backend_pid())" + fromConnections + "having count(usesysid)>" + limitQuery +
+		fmt.Sprintf("-%d", max(a.Direct, 0)) + ceiling + ";" + setKeepalives + ";" + setCheckInterval
+}
+
+// ceilingClause counts the connections of which condition is true.
+func ceilingClause(ceiling int32, condition string) string {
+	return fmt.Sprintf(" or count(%sor null)>%d", condition, ceiling)
+}
+
+func isOneOf(roles []uint32) string {
+	var list []string
+	for _, role := range roles {
+		list = append(list, fmt.Sprint(role))
+	}
+	return "usesysid in(" + strings.Join(list, ",") + ")"
+}
+
+// AdmissionProbe asks for what AdmissionQuery decides by, and ends nothing: one row
+// with a JSON array of the connections counted, the limit before Direct is left to
+// others, and whether the role may end its own connection.
+func AdmissionProbe() string {
+	return "select json_build_array(count(usesysid)," + limitQuery +
+		",has_function_privilege('pg_catalog.pg_terminate_backend'::regproc,'execute'))" + fromConnections
 }
 
 const (
-	// countQuery reads what the views pg_stat_activity and pg_stat_replication read:
-	// on a fresh connection, whose caches are empty, the views take twice as long.
-	countQuery = "select count(usesysid)from pg_stat_get_activity(null)where datid>0 and leader_pid is null " +
-		"and pid not in(select pid from pg_stat_get_wal_senders())"
+	// fromConnections reads what the views pg_stat_activity and pg_stat_replication
+	// read: on a fresh connection, whose caches are empty, the views take twice as long.
+	fromConnections = "from pg_stat_get_activity(null)where datid>0 and leader_pid is null " +
+		"and pid not in(select(pg_stat_get_wal_senders()).pid)"
 
 	// limitQuery is max_connections less superuser_reserved_connections and
 	// reserved_connections (PostgreSQL 16 on, null before). The first is the largest,
 	// or the server does not start.
-	limitQuery = "select 2*max(n::int)-sum(n::int)from unnest('{max,reserved,superuser_reserved}'::text[])s," +
-		"current_setting(s||'_connections',true)n"
+	limitQuery = "(select 2*max(n)-sum(n)from unnest('{max,reserved,superuser_reserved}'::_text)s," +
+		"int4(current_setting(s||'_connections',true))n)"
 
 	// setKeepalives lets the server notice within half a minute that a network or a
 	// node was lost. With a user timeout the number of keepalives does not matter.

@@ -195,6 +195,19 @@ func (s *PostgresServer) Backends(t testing.TB) []Backend {
 	return backends
 }
 
+// Ask returns the one value that a query yields, as text. It is asked as the
+// superuser in the database postgres.
+func (s *PostgresServer) Ask(t testing.TB, query string) string {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var answer string
+	if err := s.monitorConn(t).QueryRow(t.Context(), "select ("+query+")::text").Scan(&answer); err != nil {
+		t.Fatalf("asking %q: %v", query, err)
+	}
+	return answer
+}
+
 func (s *PostgresServer) monitorConn(t testing.TB) *pgx.Conn {
 	t.Helper()
 	if s.monitor != nil && !s.monitor.IsClosed() {

@@ -148,6 +148,7 @@ var defaults = map[string]string{
 	"dynamic_shared_memory_type": "mmap",
 	"timezone":                   "UTC",
 	"lc_messages":                "C",
+	"password_encryption":        "scram-sha-256", // The default from 14 on.
 }
 
 func writeConfiguration(t testing.TB, server *PostgresServer, settings map[string]string, options postgresOptions) {
