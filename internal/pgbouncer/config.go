@@ -50,8 +50,14 @@ type Config struct {
 const LoginRetrySetting = "server_login_retry"
 
 // LoginRetry is the LoginRetrySetting that the files hold.
-func (c Config) LoginRetry() time.Duration {
-	seconds, err := strconv.ParseFloat(cmp.Or(c.Parameters[LoginRetrySetting], constants[LoginRetrySetting]), 64)
+func (c Config) LoginRetry() time.Duration { return c.seconds(LoginRetrySetting) }
+
+// QueryWait is how long a client waits for a server connection
+// (query_wait_timeout); 0 is without end.
+func (c Config) QueryWait() time.Duration { return c.seconds("query_wait_timeout") }
+
+func (c Config) seconds(setting string) time.Duration {
+	seconds, err := strconv.ParseFloat(cmp.Or(c.Parameters[setting], constants[setting]), 64)
 	if err != nil {
 		return 0 // Validate lets none through.
 	}

@@ -79,7 +79,7 @@ func TestAnotherGrantOfTheSameNumberIsNotObeyed(t *testing.T) {
 		time.Sleep(aWhile)
 		p.runs(7, 3)
 	}
-	p.stop() // A new container does not fall for it either.
+	p.kill() // A new container does not fall for it either.
 	p.start()
 	p.await("it says why", func(s contract.Status) bool { return strings.Contains(s.Problem, "only a higher generation") })
 	p.runs(7, 3)
@@ -168,7 +168,7 @@ func TestARestartedContainerKeepsItsGrant(t *testing.T) {
 	revision := p.config(aConfig(nil))
 	p.grant(4, 5, revision)
 	p.runs(4, 5)
-	p.stop()
+	p.kill()
 	// The kubelet does not refresh the files of a restarted container by itself.
 	p.grant(3, 50, revision)
 	publish(t, p.options.ConfigDir, nil)

@@ -11,24 +11,32 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
 
 func TestTheIntervalDoublesFromTheBaseToALimit(t *testing.T) {
-	for base, want := range map[time.Duration][]time.Duration{
-		200 * time.Millisecond: {200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond},
-		time.Second:            {time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 15 * time.Second},
-		time.Minute:            {time.Minute, time.Minute},
+	for _, c := range []struct {
+		base, wait string
+		want       []time.Duration
+	}{
+		{"0.2", "", []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond}},
+		{"", "", []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 15 * time.Second}},
+		{"", "6", []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}},
+		{"", "0", []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}},
+		{"60", "", []time.Duration{time.Minute, time.Minute}},
 	} {
+		cfg := pgbouncer.Config{Parameters: map[string]string{"server_login_retry": c.base, "query_wait_timeout": c.wait}}
 		r, got := retries{}, []time.Duration(nil)
-		for i := range want {
-			r.slower(int64(i+1), 7, base)
+		for i := range c.want {
+			r.slower(int64(i+1), 7, cfg)
 			got = append(got, r.interval)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("base %s (-want +got):\n%s", base, diff)
+		if diff := cmp.Diff(c.want, got); diff != "" {
+			t.Errorf("base %q, clients wait for %q (-want +got):\n%s", c.base, c.wait, diff)
 		}
-		if r.slower(100, 8, base); r.interval != want[0] {
-			t.Errorf("base %s: after a login that succeeded the interval is %s, want %s", base, r.interval, want[0])
+		if r.slower(100, 8, cfg); r.interval != c.want[0] {
+			t.Errorf("base %q: after a login that succeeded the interval is %s, want %s", c.base, r.interval, c.want[0])
 		}
 	}
 }

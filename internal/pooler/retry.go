@@ -13,7 +13,7 @@ import (
 
 const (
 	// longestRetry bounds the time between two logins that the server refuses for
-	// want of room. It is half of the time a client waits for a connection.
+	// want of room, as does half of the time that a client waits for a connection.
 	longestRetry = 15 * time.Second
 	// roomNews is how often at most the log says that there is no room.
 	roomNews = 30 * time.Second
@@ -36,12 +36,17 @@ type retries struct {
 }
 
 // slower answers a refusal. A login that succeeded since the one before starts over.
-func (r *retries) slower(refused, newest int64, base time.Duration) {
+func (r *retries) slower(refused, newest int64, cfg pgbouncer.Config) {
+	base, longest := cfg.LoginRetry(), longestRetry
+	if wait := cfg.QueryWait(); wait > 0 {
+		longest = min(longest, wait/2)
+	}
+
 	if newest > r.newest {
 		r.interval = 0
 	}
 	r.refused, r.newest = refused, newest
-	r.interval = min(max(2*r.interval, base), max(longestRetry, base))
+	r.interval = min(max(2*r.interval, base), max(longest, base))
 }
 
 // pace doubles the interval with every refusal after the first, and ends that when a
@@ -57,7 +62,7 @@ func (s *Supervisor) pace(ctx context.Context) error {
 			return err
 		}
 		if refused > r.refused {
-			r.slower(refused, newest, s.running.doc.PgBouncer.LoginRetry())
+			r.slower(refused, newest, s.running.doc.PgBouncer)
 		} else if newest > r.newest {
 			r.interval = 0
 		}
@@ -86,7 +91,7 @@ func (s *Supervisor) tellRoom(now time.Time) {
 	switch {
 	case r.interval > 0 && now.Sub(r.told) >= roomNews:
 		r.told, r.bad = now, true
-		s.Log.Warn("the server has no room for another connection", "refused", r.refused, "triedEvery", r.interval.String())
+		s.Log.Warn("the server has no room for another connection", "refused", r.refused, "nextTry", r.interval.String())
 	case r.interval == 0 && r.bad:
 		r.bad = false
 		s.Log.Info("logins are no longer held back", "refused", r.refused)
