@@ -114,17 +114,20 @@ func (r *BudgetReconciler) readPods(ctx context.Context, s *sighting) (absent ma
 			return nil, err
 		}
 		for _, pod := range pods {
-			if pod.Annotations[manifests.UpstreamAnnotation] == s.upstream {
+			if r.belongs(ctx, s, &pod) {
 				s.pods[string(pod.UID)] = &pod
 			}
 		}
 	}
 	absent = map[string]bool{}
-	for _, entry := range s.ledger.Entries {
-		if s.pods[entry.UID] != nil {
+	for i := range s.ledger.Entries {
+		entry := &s.ledger.Entries[i]
+		if pod := s.pods[entry.UID]; pod != nil {
+			// By its UID: whoever changed the names in the ledger did not change the pod.
+			entry.Namespace, entry.Pod, entry.Pool = pod.Namespace, pod.Name, pod.Labels[manifests.PoolLabel]
 			continue
 		}
-		pod, err := r.livePod(ctx, entry)
+		pod, err := r.livePod(ctx, *entry)
 		if err != nil {
 			return nil, err
 		}
@@ -136,6 +139,17 @@ func (r *BudgetReconciler) readPods(ctx context.Context, s *sighting) (absent ma
 		s.pods[entry.UID] = pod
 	}
 	return absent, nil
+}
+
+// belongs reports whether a pod's connections are in this ledger: it was made for
+// this Upstream, or for one that was taken away with its ledger under its feet.
+func (r *BudgetReconciler) belongs(ctx context.Context, s *sighting, pod *corev1.Pod) bool {
+	name := pod.Annotations[manifests.UpstreamAnnotation]
+	if name == s.upstream || name == "" {
+		return name != ""
+	}
+	key := types.NamespacedName{Name: name}
+	return apierrors.IsNotFound(r.Get(ctx, key, &poolv1.Upstream{})) && apierrors.IsNotFound(r.Live.Get(ctx, key, &poolv1.Upstream{}))
 }
 
 // livePod returns the pod of an entry past the cache; nil when that pod, by UID,

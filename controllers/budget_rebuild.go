@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
@@ -43,7 +44,7 @@ func (r *BudgetReconciler) rebuild(ctx context.Context, upstream *poolv1.Upstrea
 	for i := range pods {
 		pod := &pods[i]
 		grant := told(pod)
-		if known[string(pod.UID)] || grant == nil || terminated(pod) || !ofReplicaSet(pod) || pod.Annotations[manifests.UpstreamAnnotation] != s.upstream {
+		if known[string(pod.UID)] || grant == nil || terminated(pod) || !ofReplicaSet(pod) || !r.ours(ctx, s, pod) {
 			continue
 		}
 		s.pods[string(pod.UID)] = pod
@@ -53,6 +54,12 @@ func (r *BudgetReconciler) rebuild(ctx context.Context, upstream *poolv1.Upstrea
 		})
 	}
 	return nil
+}
+
+// ours reports whether a pod of any pool, or of one that is gone, is in this ledger.
+func (r *BudgetReconciler) ours(ctx context.Context, s *sighting, pod *corev1.Pod) bool {
+	pool := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Labels[manifests.PoolLabel]}
+	return pod.Annotations[manifests.UpstreamAnnotation] == s.upstream || s.serves(pool) && r.belongs(ctx, s, pod)
 }
 
 // livePods lists the poolers of all pools, past the cache.

@@ -42,7 +42,7 @@ import (
 var (
 	api     client.WithWatch
 	servers = &playedServers{answers: map[string]answer{}, looks: map[string]int{}, slow: map[string]chan struct{}{}}
-	pods    = &playedPods{keys: map[string]types.NamespacedName{}, stubborn: map[string]bool{}, idle: map[string]bool{}}
+	pods    = &playedPods{keys: map[string]types.NamespacedName{}, stubborn: map[string]bool{}, idle: map[string]bool{}, say: map[string]func(*contract.Status){}}
 	signals = controllers.NewSignals()
 	writes  writeLog
 	hands   shiftedClock
@@ -254,12 +254,13 @@ type playedPods struct {
 	keys     map[string]types.NamespacedName
 	stubborn map[string]bool
 	idle     map[string]bool
+	say      map[string]func(*contract.Status)
 }
 
 func (p *playedPods) Ask(ctx context.Context, ip string, _ []byte) (contract.Status, error) {
 	p.mu.Lock()
 	key, known := p.keys[ip]
-	stubborn, idle := p.stubborn[ip], p.idle[ip]
+	stubborn, idle, say := p.stubborn[ip], p.idle[ip], p.say[ip]
 	p.mu.Unlock()
 	var pod corev1.Pod
 	if !known || stubborn || api.Get(ctx, key, &pod) != nil {
@@ -270,7 +271,18 @@ func (p *playedPods) Ask(ctx context.Context, ip string, _ []byte) (contract.Sta
 	if idle {
 		current = 0
 	}
-	return contract.Status{UID: string(pod.UID), Gen: grant.Gen, Config: grant.Config, Cap: grant.Share, Current: current}, err
+	status := contract.Status{UID: string(pod.UID), Gen: grant.Gen, Config: grant.Config, Cap: grant.Share, Current: current}
+	if say != nil {
+		say(&status)
+	}
+	return status, err
+}
+
+// setSaid has a pod say more than that it has done as it was told; nil no longer.
+func (p *playedPods) setSaid(pod *corev1.Pod, say func(*contract.Status)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.say[pod.Status.PodIP] = say
 }
 
 func (p *playedPods) run(pod *corev1.Pod) {
