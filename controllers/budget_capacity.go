@@ -14,6 +14,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/status"
 )
 
 // look is what the looks of all pools at one server come to.
@@ -39,7 +40,7 @@ func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) 
 		}
 		s.look.asked = true
 		s.look.pooled = s.look.pooled || record.Pooled
-		if record.Problem != nil && record.Problem.Reason != poolv1.ReasonServerFull {
+		if record.Problem != nil && !status.Full(record.Problem.Reason) {
 			continue
 		}
 		s.look.reachable = true

@@ -61,6 +61,10 @@ const (
 	// ReasonServerFull means that the server answers but has no connection left, not even
 	// for a look at it.
 	ReasonServerFull = "ServerFull"
+	// ReasonRoleFull means that the role has as many connections as its CONNECTION LIMIT.
+	ReasonRoleFull = "RoleFull"
+	// ReasonDatabaseFull means that the database has as many connections as its CONNECTION LIMIT.
+	ReasonDatabaseFull = "DatabaseFull"
 	// ReasonAddressForbidden means that the operator may not connect to the address.
 	ReasonAddressForbidden = "AddressForbidden"
 )

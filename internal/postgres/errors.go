@@ -28,6 +28,10 @@ const (
 	// Full means that the server is there and has no connection left for this role
 	// (SQLSTATE 53300). What was known of it still holds.
 	Full Reason = "Full"
+	// RoleFull means that the role has as many connections as its CONNECTION LIMIT.
+	RoleFull Reason = "RoleFull"
+	// DatabaseFull means that the database has as many connections as its CONNECTION LIMIT.
+	DatabaseFull Reason = "DatabaseFull"
 	// AddressForbidden means that the operator may not connect to the address.
 	AddressForbidden Reason = "AddressForbidden"
 )

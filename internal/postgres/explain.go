@@ -44,8 +44,9 @@ func explain(source Source, reply uint32, err error) *Error {
 // explainAnswer is for a server that let us in and then did not tell its settings.
 func explainAnswer(source Source, err error) *Error {
 	refusal, ok := errors.AsType[*pgconn.PgError](err)
+	_, forbidden := forbiddenThere(err)
 	switch {
-	case ok && forbiddenThere(refusal):
+	case forbidden:
 		return &Error{Unreachable, "the server at " + source.Endpoint() + " answered the question for its settings with SQLSTATE " +
 			sqlState(refusal.Code) + ": it is no PostgreSQL, or too old a one (13 is the oldest that is known to work)", refusal}
 	case ok:
@@ -93,12 +94,28 @@ func explainRefusal(source Source, refusal *pgconn.PgError) *Error {
 	case "55000": // object_not_in_prerequisite_state
 		return &Error{DatabaseMissing, "the database " + source.Database + " takes no connections: use another, or allow them (ALTER DATABASE)", refusal}
 	case "53300": // too_many_connections
-		return &Error{Full, "the server has no free connection for this user", refusal}
+		return explainFull(source, refusal)
 	}
 	if strings.HasPrefix(refusal.Code, "57P") { // starting up, shutting down
 		return &Error{Unreachable, "PostgreSQL at " + source.Endpoint() + " takes no connections just now: it is starting, stopping or recovering", refusal}
 	}
 	return &Error{Unreachable, "PostgreSQL at " + source.Endpoint() + " refused the connection with SQLSTATE " + sqlState(refusal.Code), refusal}
+}
+
+// explainFull tells the server's own limit from those of a role and a database. They
+// share a SQLSTATE; the function that refuses, unlike its words, is the same in every
+// language. Source: PostgreSQL docs, "Error and Notice Message Fields";
+// InitializeSessionUserId in miscinit.c, CheckMyDatabase in postinit.c.
+func explainFull(source Source, refusal *pgconn.PgError) *Error {
+	switch refusal.Routine {
+	case "InitializeSessionUserId":
+		return &Error{RoleFull, "the role " + source.User + " has as many connections as its CONNECTION LIMIT lets it have: " +
+			"raise that (ALTER ROLE ... CONNECTION LIMIT), or give the pool a role of its own", refusal}
+	case "CheckMyDatabase":
+		return &Error{DatabaseFull, "the database " + source.Database + " has as many connections as its CONNECTION LIMIT lets it have: " +
+			"raise that (ALTER DATABASE ... CONNECTION LIMIT), or close connections that are not a pool's", refusal}
+	}
+	return &Error{Full, "the server has no free connection for this user", refusal}
 }
 
 // sqlState is the code if it is one: five digits or capital letters.

@@ -4,7 +4,6 @@
 package postgres
 
 import (
-	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/poolfleet/poolfleet/internal/budget"
 )
 
 // ApplicationName is what the operator calls itself in pg_stat_activity.
@@ -94,7 +95,8 @@ type Observation struct {
 	BackendPIDMatches bool `json:"-"`
 
 	// Backends are the client connections but replication's, this look's own included.
-	// Nil where the role may not read pg_stat_activity.
+	// To a role without pg_read_all_stats they are too many by other roles' parallel and
+	// background workers. Nil where the role may not read pg_stat_activity.
 	Backends []BackendCount `json:"-"`
 	// InUse is the sum of Backends.
 	InUse int32 `json:"-"`
@@ -147,56 +149,86 @@ func orEnd(ctx context.Context, err error) error {
 	return err
 }
 
-// ask sends everything as one message. What a plain role may be forbidden to read
-// comes last: an error there ends the message, and what came before has arrived.
-// A CASE would not do, since PostgreSQL checks functions before it runs anything.
+// questions are asked in this order, and answered one row of one column each.
+func questions() []string {
+	return []string{factsQuery, backendsQuery, budget.AdmissionProbe(), identifierQuery}
+}
+
+// answer is what came back: a value, or why not.
+type answer struct {
+	value   []byte
+	refusal *pgconn.PgError
+}
+
+// ask sends everything as one message. A refusal ends the message: what comes after
+// it is sent anew. A CASE would not do, since PostgreSQL checks functions before it
+// runs anything.
 func ask(ctx context.Context, conn *pgconn.PgConn) (Observation, error) {
-	results, err := conn.Exec(ctx, factsQuery+";"+backendsQuery+";"+identifierQuery).ReadAll()
-	if err != nil && !forbiddenThere(err) {
-		return Observation{}, err
-	}
-	documents := make([][]byte, 3)
-	for i, result := range results {
-		if i < len(documents) && result.Err == nil && len(result.Rows) == 1 && len(result.Rows[0]) == 1 {
-			documents[i] = result.Rows[0][0]
+	queries := questions()
+	answers := make([]answer, 0, len(queries))
+	for len(answers) < len(queries) {
+		results, err := conn.Exec(ctx, strings.Join(queries[len(answers):], ";")).ReadAll()
+		if err == nil && len(results) != len(queries)-len(answers) {
+			return Observation{}, errNoFacts
 		}
+		for _, result := range results {
+			if result.Err == nil {
+				answers = append(answers, answer{value: onlyValue(result)})
+			}
+		}
+		if err == nil {
+			break
+		}
+		refusal, refused := forbiddenThere(err)
+		if !refused || len(answers) == 0 {
+			return Observation{}, err
+		}
+		answers = append(answers, answer{refusal: refusal})
 	}
-	if documents[0] == nil {
-		return Observation{}, cmp.Or(err, errNoFacts)
+	if answers[0].value == nil {
+		return Observation{}, errNoFacts
 	}
-	return read(documents, conn.PID())
+	return read(answers, conn.PID())
+}
+
+func onlyValue(result *pgconn.Result) []byte {
+	if len(result.Rows) == 1 && len(result.Rows[0]) == 1 {
+		return result.Rows[0][0]
+	}
+	return nil
 }
 
 var errNoFacts = errors.New("the server answered without the settings asked for")
 
 // forbiddenThere reports whether the server refused a statement, in contrast to
 // ending it (class 57) or the connection.
-func forbiddenThere(err error) bool {
-	var refusal *pgconn.PgError
-	return errors.As(err, &refusal) && !strings.HasPrefix(refusal.Code, "57")
+func forbiddenThere(err error) (*pgconn.PgError, bool) {
+	refusal, ok := errors.AsType[*pgconn.PgError](err)
+	return refusal, ok && !strings.HasPrefix(refusal.Code, "57")
 }
 
-func read(documents [][]byte, pid uint32) (Observation, error) {
+func read(answers []answer, pid uint32) (Observation, error) {
 	var facts struct {
 		Observation
 		StartMicros int64  `json:"startMicros"`
 		PID         uint32 `json:"pid"`
 	}
-	if err := json.Unmarshal(documents[0], &facts); err != nil {
+	if err := json.Unmarshal(answers[0].value, &facts); err != nil {
 		return Observation{}, fmt.Errorf("reading the server's settings: %w", err)
 	}
 	observation := facts.Observation
 	observation.StartTime = time.UnixMicro(facts.StartMicros).UTC()
 	observation.BackendPIDMatches = facts.PID == pid
-	if documents[1] != nil {
-		if err := json.Unmarshal(documents[1], &observation.Backends); err != nil {
+	if counts := answers[1].value; counts != nil {
+		if err := json.Unmarshal(counts, &observation.Backends); err != nil {
 			return Observation{}, fmt.Errorf("reading the server's connections: %w", err)
 		}
 	}
 	for _, group := range observation.Backends {
 		observation.InUse += group.Count
 	}
-	observation.SystemIdentifier = string(documents[2])
+	observation.AdmissionChecked, observation.AdmissionProblem = true, admissionProblem(answers[2], observation)
+	observation.SystemIdentifier = string(answers[3].value)
 	return observation, nil
 }
 

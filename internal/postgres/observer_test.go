@@ -80,7 +80,7 @@ func TestObserveReadsWhatAPlainRoleMayRead(t *testing.T) {
 	got := observe(t, at(server))
 	want := Observation{
 		MaxConnections: 30, SuperuserReserved: 2, Reserved: 4, RoleLimit: new(int32(7)), DatabaseLimit: new(int32(9)),
-		ServerAddress: server.Host, ServerPort: server.Port, BackendPIDMatches: true, InUse: 5,
+		ServerAddress: server.Host, ServerPort: server.Port, BackendPIDMatches: true, InUse: 5, AdmissionChecked: true,
 		Backends: []BackendCount{
 			{"postgres", "postgres", "testenv", 2}, // One of them is the test's own eye.
 			{"shop", "app", "poolfleet-probe", 1},
@@ -108,39 +108,6 @@ func TestObserveKnowsASuperuserAndNoLimits(t *testing.T) {
 	got := observe(t, at(server, func(s *Source) { s.User, s.Password = testenv.SuperuserName, testenv.SuperuserPassword }))
 	if !got.Superuser || !got.CanReadAllStats || got.RoleLimit != nil || got.DatabaseLimit != nil || got.InRecovery {
 		t.Errorf("got %+v", got)
-	}
-}
-
-func TestObserveCountsTheSameConnectionsForAPlainRoleAsForASuperuser(t *testing.T) {
-	t.Parallel()
-	server := aServer(t, nil)
-	testenv.Standby(t, server) // A walsender is no client.
-	server.Exec(t, `create role other login password 'other'`)
-	server.Connect(t, "other", "other", "shop")
-	plain := observe(t, at(server))
-	super := observe(t, at(server, func(s *Source) { s.User, s.Password = testenv.SuperuserName, testenv.SuperuserPassword }))
-	if plain.InUse != 3 || super.InUse != 3 {
-		t.Errorf("the plain role counts %+v, the superuser %+v, want 3 each", plain.Backends, super.Backends)
-	}
-}
-
-func TestWhatARoleMayNotReadBreaksNothingElse(t *testing.T) {
-	t.Parallel()
-	server := aServer(t, nil)
-	shop := server.Connect(t, testenv.SuperuserName, testenv.SuperuserPassword, "shop")
-	revoke := func(statement string) Observation {
-		if _, err := shop.Exec(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
-		return observe(t, at(server))
-	}
-	got := revoke(`revoke execute on function pg_control_system() from public`)
-	if got.SystemIdentifier != "" || got.MaxConnections != 100 || got.InUse == 0 || !got.BackendPIDMatches {
-		t.Errorf("without the identifier: %+v", got)
-	}
-	got = revoke(`revoke select on pg_stat_activity from public`)
-	if got.Backends != nil || got.MaxConnections != 100 || got.StartTime.IsZero() {
-		t.Errorf("without pg_stat_activity: %+v", got)
 	}
 }
 
@@ -224,17 +191,6 @@ func TestObserveSaysWhyItCouldNot(t *testing.T) {
 			requireReason(t, test.source, test.reason, test.says)
 		})
 	}
-}
-
-func TestAFullServerIsFullAndNotUnreachable(t *testing.T) {
-	t.Parallel()
-	server := aServer(t, map[string]string{"max_connections": "6", "superuser_reserved_connections": "2", "max_wal_senders": "0"})
-	server.Exec(t, `create role limited login connection limit 0 password '`+appPassword+`'`)
-	requireReason(t, at(server, func(s *Source) { s.User = "limited" }), Full, "no free connection")
-	for range 3 { // One more is the superuser's of the test.
-		server.Connect(t, "app", appPassword, "shop")
-	}
-	requireReason(t, at(server), Full, "no free connection")
 }
 
 func TestTLSModesCheckWhatTheyPromise(t *testing.T) {

@@ -233,7 +233,13 @@ func unknownUnless(started bool) metav1.ConditionStatus {
 
 func tolerable(c metav1.Condition) bool {
 	return c.Type == poolv1.ConditionBudgetGranted || c.Type == poolv1.ConditionConfigApplied ||
-		(c.Type == poolv1.ConditionUpstreamObserved && c.Reason == poolv1.ReasonServerFull)
+		(c.Type == poolv1.ConditionUpstreamObserved && Full(c.Reason))
+}
+
+// Full reports whether a look failed only because no connection was left for it:
+// the server is there, and what was known of it still holds.
+func Full(reason string) bool {
+	return reason == poolv1.ReasonServerFull || reason == poolv1.ReasonRoleFull || reason == poolv1.ReasonDatabaseFull
 }
 
 // progress gives the conditions that kstatus reads: Stalled while only a person

@@ -70,6 +70,12 @@ func TestConditions(t *testing.T) {
 			"Ready=True/Available", "UpstreamObserved=False/ServerFull", "BudgetGranted=True/Granted",
 			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/ServerFull",
 		}},
+		"a role at its limit still serves the pool": {settled(func(f *status.Facts) {
+			f.Probe = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonRoleFull, "the role is at its limit")
+		}), []string{
+			"Ready=True/Available", "UpstreamObserved=False/RoleFull", "BudgetGranted=True/Granted",
+			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/RoleFull",
+		}},
 		"the budget carries fewer poolers than asked for": {settled(func(f *status.Facts) {
 			f.Account.Entitled, f.Account.Share, f.Account.Granted = 2, 2, 2
 			f.Poolers.Wanted = 9

@@ -1,0 +1,34 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package postgres
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// admissionProblem holds the answer to budget.AdmissionProbe against the server's
+// settings. It is empty if connections can count themselves in there.
+func admissionProblem(a answer, o Observation) string {
+	if a.refusal != nil {
+		return "the server refuses the query that connections count themselves in with (SQLSTATE " + sqlState(a.refusal.Code) +
+			"): let the role execute pg_stat_get_activity, pg_stat_get_wal_senders and current_setting, as every role may by default"
+	}
+	var count, limit int64
+	var mayEnd bool
+	if err := json.Unmarshal(a.value, &[]any{&count, &limit, &mayEnd}); err != nil {
+		return "the query that connections count themselves in with has no answer that makes sense"
+	}
+	// In 64 bits: the settings are the word of a server that may be anybody's.
+	want := int64(o.MaxConnections) - int64(o.SuperuserReserved) - int64(o.Reserved)
+	switch {
+	case count < 1:
+		return fmt.Sprintf("the query that connections count themselves in with saw %d, where it must have seen its own", count)
+	case limit != want:
+		return fmt.Sprintf("the query that connections count themselves in with has a limit of %d, where the server's settings make it %d", limit, want)
+	case !mayEnd:
+		return "the role may not end its own connections, which is how one too many goes: GRANT EXECUTE ON FUNCTION pg_terminate_backend to it"
+	}
+	return ""
+}
