@@ -29,14 +29,35 @@ func TestTheIntervalDoublesFromTheBaseToALimit(t *testing.T) {
 		cfg := pgbouncer.Config{Parameters: map[string]string{"server_login_retry": c.base, "query_wait_timeout": c.wait}}
 		r, got := retries{}, []time.Duration(nil)
 		for i := range c.want {
-			r.slower(int64(i+1), 7, cfg)
+			r.slower(int64(i+1), logins{newest: 7}, time.Now(), cfg)
 			got = append(got, r.interval)
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("base %q, clients wait for %q (-want +got):\n%s", c.base, c.wait, diff)
 		}
-		if r.slower(100, 8, cfg); r.interval != c.want[0] {
+		if r.slower(100, logins{newest: 8}, time.Now(), cfg); r.interval != c.want[0] {
 			t.Errorf("base %q: after a login that succeeded the interval is %s, want %s", c.base, r.interval, c.want[0])
+		}
+	}
+}
+
+func TestWhenLoginsAreNoLongerHeldBack(t *testing.T) {
+	now := time.Now()
+	r := retries{interval: 8 * time.Second, had: logins{count: 3, newest: 7}, last: now}
+	for name, c := range map[string]struct {
+		have  logins
+		after time.Duration
+		want  bool
+	}{
+		"nothing has changed":                  {logins{3, 7}, 9 * time.Second, false},
+		"a login has succeeded":                {logins{4, 8}, time.Second, true},
+		"one has taken another's place":        {logins{3, 8}, time.Second, true},
+		"one is gone":                          {logins{2, 7}, time.Second, true},
+		"the server is gone":                   {logins{}, time.Second, true},
+		"the next try was due and not refused": {logins{3, 7}, 11 * time.Second, true},
+	} {
+		if got := r.over(c.have, now.Add(c.after)); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }

@@ -15,6 +15,8 @@ const (
 	// longestRetry bounds the time between two logins that the server refuses for
 	// want of room, as does half of the time that a client waits for a connection.
 	longestRetry = 15 * time.Second
+	// dueWithin is how late a try may be that somebody waits for.
+	dueWithin = 2 * time.Second
 	// roomNews is how often at most the log says that there is no room.
 	roomNews = 30 * time.Second
 )
@@ -24,46 +26,62 @@ const (
 // compares the setting with the time of its last failure at every look: when it is
 // lowered, clients that wait make it try at once.
 type retries struct {
-	// refused are the refusals answered so far.
+	// refused are the refusals answered so far, last is when the last of them was.
 	refused int64
+	last    time.Time
 	// interval is what server_login_retry should be, inForce what it is; 0 is the file's.
 	interval, inForce time.Duration
-	// newest is the ID of the newest server connection when last refused.
-	newest int64
+	// had is what there was when last refused.
+	had logins
 	// told is when the log last said that there is no room, bad that it said nothing since.
 	told time.Time
 	bad  bool
 }
 
+// logins are the server connections that can be used.
+type logins struct {
+	count int
+	// newest is the highest ID.
+	newest int64
+}
+
 // slower answers a refusal. A login that succeeded since the one before starts over.
-func (r *retries) slower(refused, newest int64, cfg pgbouncer.Config) {
+func (r *retries) slower(refused int64, have logins, now time.Time, cfg pgbouncer.Config) {
 	base, longest := cfg.LoginRetry(), longestRetry
 	if wait := cfg.QueryWait(); wait > 0 {
 		longest = min(longest, wait/2)
 	}
-
-	if newest > r.newest {
+	if have.newest > r.had.newest {
 		r.interval = 0
 	}
-	r.refused, r.newest = refused, newest
+	r.refused, r.had, r.last = refused, have, now
 	r.interval = min(max(2*r.interval, base), max(longest, base))
 }
 
-// pace doubles the interval with every refusal after the first, and ends that when a
-// login succeeds.
+// over says that logins need not be held back any more: one has succeeded, or one
+// of ours is gone and its room may be free, or the server is. And a try that was
+// due and was not refused is one that nobody asked for, or that failed for another
+// reason, which must not be held back by this.
+func (r *retries) over(have logins, now time.Time) bool {
+	return have.newest > r.had.newest || have.count < r.had.count || now.Sub(r.last) > r.interval+dueWithin
+}
+
+// pace doubles the interval with every refusal after the first, and forgets it when
+// that is over.
 func (s *Supervisor) pace(ctx context.Context) error {
 	r, refused := &s.retries, s.relay.refusals()
 	if s.process == nil || s.sample == nil || s.running.doc == nil {
 		return nil
 	}
 	if refused > r.refused || r.interval > 0 {
-		newest, err := s.newestLogin(ctx)
-		if err != nil {
+		have, err := s.logins(ctx)
+		now := time.Now()
+		switch {
+		case err != nil:
 			return err
-		}
-		if refused > r.refused {
-			r.slower(refused, newest, s.running.doc.PgBouncer)
-		} else if newest > r.newest {
+		case refused > r.refused:
+			r.slower(refused, have, now, s.running.doc.PgBouncer)
+		case r.over(have, now):
 			r.interval = 0
 		}
 	}
@@ -98,14 +116,14 @@ func (s *Supervisor) tellRoom(now time.Time) {
 	}
 }
 
-// newestLogin is the ID of the newest server connection that can be used.
-func (s *Supervisor) newestLogin(ctx context.Context) (int64, error) {
+func (s *Supervisor) logins(ctx context.Context) (logins, error) {
 	servers, err := s.admin.Servers(ctx)
-	var newest int64
+	var have logins
 	for _, server := range servers {
 		if !server.Login {
-			newest = max(newest, server.ID)
+			have.count++
+			have.newest = max(have.newest, server.ID)
 		}
 	}
-	return newest, err
+	return have, err
 }

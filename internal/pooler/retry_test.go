@@ -169,6 +169,16 @@ func TestARefusedLoginSucceedsOnceThereIsRoom(t *testing.T) {
 	}
 }
 
+func TestAServerThatRestartsWhileItHasNoRoomIsTriedAtOnce(t *testing.T) {
+	t.Parallel()
+	p, server, _, _ := admissionFull(t)
+	answer := p.asks()
+	p.await("the interval has grown", func(s contract.Status) bool { return s.Refused >= 4 })
+	server.Restart(t) // The others' connections are gone.
+	expectAnswer(t, answer)
+	eventually(t, "logins are tried as before", func() bool { return p.loginRetry() == "1" })
+}
+
 func TestLoginsThatFailForAnotherReasonAreNotHeldBack(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"a wrong password", "a server that is down"} {

@@ -184,7 +184,7 @@ func (s *Supervisor) notice() {
 	}
 	s.backOff.wait(orphanTime, errOrphans)
 	s.process, s.leaving, s.running, s.shrink = nil, nil, applied{}, shrink{}
-	s.retries.interval, s.retries.inForce, s.retries.newest = 0, 0, 0
+	s.retries.interval, s.retries.inForce, s.retries.had = 0, 0, logins{}
 }
 
 // see makes sure that no other grant of this generation or an older one is ever
