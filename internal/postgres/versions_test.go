@@ -16,21 +16,16 @@ import (
 	"github.com/poolfleet/poolfleet/internal/testenv"
 )
 
-// onEveryVersion runs a test on a server of each version with the roles app, other
-// and seer, who sees what others do, and the database shop.
-func onEveryVersion(t *testing.T, settings map[string]string, test func(t *testing.T, server *testenv.PostgresServer, version int)) {
+// aServerOf is a server of a version with the roles app, other and seer, who sees what
+// others do, and the database shop.
+func aServerOf(t *testing.T, version int, settings map[string]string) *testenv.PostgresServer {
 	t.Helper()
-	for _, version := range testenv.Versions(t) {
-		t.Run(fmt.Sprintf("PostgreSQL %d", version), func(t *testing.T) {
-			t.Parallel()
-			server := aServer(t, settings, testenv.Version(version))
-			for _, role := range []string{"other", "seer"} {
-				server.Exec(t, "create role "+role+" login password '"+appPassword+"'")
-			}
-			server.Exec(t, "grant pg_monitor to seer")
-			test(t, server, version)
-		})
+	server := aServer(t, settings, testenv.Version(version))
+	for _, role := range []string{"other", "seer"} {
+		server.Exec(t, "create role "+role+" login password '"+appPassword+"'")
 	}
+	server.Exec(t, "grant pg_monitor to seer")
+	return server
 }
 
 func as(role string) func(*Source) {
@@ -52,31 +47,35 @@ func await(t *testing.T, server *testenv.PostgresServer, kind string, n int) {
 
 func TestInUseIsEveryClientAndNeverTooFew(t *testing.T) {
 	t.Parallel()
-	onEveryVersion(t, map[string]string{"wal_level": "logical"}, func(t *testing.T, server *testenv.PostgresServer, version int) {
-		server.Exec(t, "create role walker login replication password '"+appPassword+"'")
-		for _, kind := range []string{"true", "database"} {
-			config := server.Config("walker", appPassword, "shop")
-			config.RuntimeParams["replication"] = kind
-			conn, err := pgconn.ConnectConfig(t.Context(), &config.Config)
-			if err != nil {
-				t.Fatal(err)
+	for _, version := range testenv.Versions(t) {
+		t.Run(fmt.Sprintf("PostgreSQL %d", version), func(t *testing.T) {
+			t.Parallel()
+			server := aServerOf(t, version, map[string]string{"wal_level": "logical"})
+			server.Exec(t, "create role walker login replication password '"+appPassword+"'")
+			for _, kind := range []string{"true", "database"} {
+				config := server.Config("walker", appPassword, "shop")
+				config.RuntimeParams["replication"] = kind
+				conn, err := pgconn.ConnectConfig(t.Context(), &config.Config)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { _ = conn.Close(context.Background()) })
 			}
-			t.Cleanup(func() { _ = conn.Close(context.Background()) })
-		}
-		await(t, server, "walsender", 2)
-		server.Connect(t, "other", appPassword, "shop")
-		busy(t, server, version)
-		clients := 4 // The test's eye, other, the busy one, and the look itself.
-		for role, workers := range map[string]int32{"app": 0, "seer": 0, testenv.SuperuserName: 0, "other": 1} {
-			for len(server.Backends(t)) != clients-2 {
-				time.Sleep(time.Millisecond)
+			await(t, server, "walsender", 2)
+			server.Connect(t, "other", appPassword, "shop")
+			busy(t, server, version)
+			clients := 4 // The test's eye, other, the busy one, and the look itself.
+			for role, workers := range map[string]int32{"app": 0, "seer": 0, testenv.SuperuserName: 0, "other": 1} {
+				for len(server.Backends(t)) != clients-2 {
+					time.Sleep(time.Millisecond)
+				}
+				got := observe(t, at(server, as(role)))
+				if got.InUse != int32(clients)+workers || got.AdmissionProblem != "" || !got.AdmissionChecked {
+					t.Errorf("%s sees %d in use, want %d: %+v", role, got.InUse, int32(clients)+workers, got)
+				}
 			}
-			got := observe(t, at(server, as(role)))
-			if got.InUse != int32(clients)+workers || got.AdmissionProblem != "" || !got.AdmissionChecked {
-				t.Errorf("%s sees %d in use, want %d: %+v", role, got.InUse, int32(clients)+workers, got)
-			}
-		}
-	})
+		})
+	}
 }
 
 // busy has a query of app that runs with a parallel worker until the test ends.
@@ -99,43 +98,47 @@ func busy(t *testing.T, server *testenv.PostgresServer, version int) {
 
 func TestWhatARoleMayNotReadBreaksNothingElse(t *testing.T) {
 	t.Parallel()
-	onEveryVersion(t, nil, func(t *testing.T, server *testenv.PostgresServer, version int) {
-		shop := server.Connect(t, testenv.SuperuserName, testenv.SuperuserPassword, "shop")
-		look := func(statement string) Observation {
-			t.Helper()
-			if _, err := shop.Exec(t.Context(), statement); err != nil {
-				t.Fatal(err)
+	for _, version := range testenv.Versions(t) {
+		t.Run(fmt.Sprintf("PostgreSQL %d", version), func(t *testing.T) {
+			t.Parallel()
+			server := aServerOf(t, version, nil)
+			shop := server.Connect(t, testenv.SuperuserName, testenv.SuperuserPassword, "shop")
+			look := func(statement string) Observation {
+				t.Helper()
+				if _, err := shop.Exec(t.Context(), statement); err != nil {
+					t.Fatal(err)
+				}
+				got := observe(t, at(server))
+				if got.MaxConnections != 100 || got.StartTime.IsZero() || !got.BackendPIDMatches || !got.AdmissionChecked {
+					t.Errorf("after %s: %+v", statement, got)
+				}
+				return got
 			}
-			got := observe(t, at(server))
-			if got.MaxConnections != 100 || got.StartTime.IsZero() || !got.BackendPIDMatches || !got.AdmissionChecked {
-				t.Errorf("after %s: %+v", statement, got)
+			says := func(got Observation, problem string) {
+				t.Helper()
+				if !strings.Contains(got.AdmissionProblem, problem) || problem == "" && got.AdmissionProblem != "" {
+					t.Errorf("admission: %q, want %q in it", got.AdmissionProblem, problem)
+				}
 			}
-			return got
-		}
-		says := func(got Observation, problem string) {
-			t.Helper()
-			if !strings.Contains(got.AdmissionProblem, problem) || problem == "" && got.AdmissionProblem != "" {
-				t.Errorf("admission: %q, want %q in it", got.AdmissionProblem, problem)
+			got := look("revoke execute on function pg_stat_get_wal_senders() from public")
+			if says(got, "SQLSTATE 42501"); got.SystemIdentifier == "" {
+				t.Errorf("the identifier is lost: %+v", got)
 			}
-		}
-		got := look("revoke execute on function pg_stat_get_wal_senders() from public")
-		if says(got, "SQLSTATE 42501"); got.SystemIdentifier == "" {
-			t.Errorf("the identifier is lost: %+v", got)
-		}
-		says(look("grant execute on function pg_stat_get_wal_senders() to public"), "")
+			says(look("grant execute on function pg_stat_get_wal_senders() to public"), "")
 
-		end := map[bool]string{true: "pg_terminate_backend(int)", false: "pg_terminate_backend(int, bigint)"}[version < 14]
-		says(look("revoke execute on function "+end+" from public"), "may not end its own")
-		says(look("grant execute on function "+end+" to public"), "")
+			end := map[bool]string{true: "pg_terminate_backend(int)", false: "pg_terminate_backend(int, bigint)"}[version < 14]
+			says(look("revoke execute on function "+end+" from public"), "may not end its own")
+			says(look("grant execute on function "+end+" to public"), "")
 
-		if got := look("revoke execute on function pg_control_system() from public"); got.SystemIdentifier != "" || got.InUse == 0 {
-			t.Errorf("without the identifier: %+v", got)
-		}
-		got = look("revoke select on pg_stat_activity from public")
-		if says(got, ""); got.Backends != nil {
-			t.Errorf("without pg_stat_activity: %+v", got)
-		}
-	})
+			if got := look("revoke execute on function pg_control_system() from public"); got.SystemIdentifier != "" || got.InUse == 0 {
+				t.Errorf("without the identifier: %+v", got)
+			}
+			got = look("revoke select on pg_stat_activity from public")
+			if says(got, ""); got.Backends != nil {
+				t.Errorf("without pg_stat_activity: %+v", got)
+			}
+		})
+	}
 }
 
 func TestNumbersThatCanNotBeAreAnAdmissionProblem(t *testing.T) {
@@ -163,22 +166,26 @@ func TestNumbersThatCanNotBeAreAnAdmissionProblem(t *testing.T) {
 func TestAFullServerRoleAndDatabaseAreToldApart(t *testing.T) {
 	t.Parallel()
 	settings := map[string]string{"max_connections": "8", "superuser_reserved_connections": "2", "max_wal_senders": "0"}
-	onEveryVersion(t, settings, func(t *testing.T, server *testenv.PostgresServer, _ int) {
-		server.Exec(t, "alter role other connection limit 1", "create database small connection limit 0")
-		first := server.Connect(t, "other", appPassword, "shop")
-		requireReason(t, at(server, as("other")), RoleFull, "ALTER ROLE ... CONNECTION LIMIT")
-		requireReason(t, at(server, func(s *Source) { s.Database = "small" }), DatabaseFull, "ALTER DATABASE ... CONNECTION LIMIT")
-		_ = first.Close(t.Context())
-		for len(server.Backends(t)) > 0 {
-			time.Sleep(time.Millisecond)
-		}
-		for range 5 { // One more is the superuser's of the test, and two are reserved.
-			server.Connect(t, "app", appPassword, "shop")
-		}
-		requireReason(t, at(server), Full, "no free connection")
-		for range 2 {
-			server.Superuser(t)
-		}
-		requireReason(t, at(server), Full, "no free connection") // Now the server turns everybody away.
-	})
+	for _, version := range testenv.Versions(t) {
+		t.Run(fmt.Sprintf("PostgreSQL %d", version), func(t *testing.T) {
+			t.Parallel()
+			server := aServerOf(t, version, settings)
+			server.Exec(t, "alter role other connection limit 1", "create database small connection limit 0")
+			first := server.Connect(t, "other", appPassword, "shop")
+			requireReason(t, at(server, as("other")), RoleFull, "ALTER ROLE ... CONNECTION LIMIT")
+			requireReason(t, at(server, func(s *Source) { s.Database = "small" }), DatabaseFull, "ALTER DATABASE ... CONNECTION LIMIT")
+			_ = first.Close(t.Context())
+			for len(server.Backends(t)) > 0 {
+				time.Sleep(time.Millisecond)
+			}
+			for range 5 { // One more is the superuser's of the test, and two are reserved.
+				server.Connect(t, "app", appPassword, "shop")
+			}
+			requireReason(t, at(server), Full, "no free connection")
+			for range 2 {
+				server.Superuser(t)
+			}
+			requireReason(t, at(server), Full, "no free connection") // Now the server turns everybody away.
+		})
+	}
 }
