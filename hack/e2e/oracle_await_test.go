@@ -170,6 +170,11 @@ func (o *oracle) sumsFit(t *testing.T) {
 			return fmt.Errorf("%d pods have %d entries, %d granted and %d held of a budget of %d",
 				len(pods), len(upstream.Status.Ledger), granted, held, budget)
 		}
+		for _, p := range upstream.Status.Pools {
+			if *p.Granted < p.Minimum {
+				return fmt.Errorf("pool %s has %d, and is to be kept %d", p.Name, *p.Granted, p.Minimum)
+			}
+		}
 		if !meta.IsStatusConditionTrue(upstream.Status.Conditions, poolv1.ConditionWithinBudget) {
 			return fmt.Errorf("it says%s", spoken(upstream.Status.Conditions))
 		}

@@ -37,6 +37,7 @@ func (o *oracle) disturbances() map[disturbance]func(*testing.T, step) {
 		removeManager:   o.removeManager,
 		reweighPool:     o.reweigh,
 		capPool:         o.cap,
+		keepPool:        o.keep,
 		shrinkServer:    func(t *testing.T, _ step) { o.resize(t, smallServer) },
 		growServer:      func(t *testing.T, _ step) { o.resize(t, largeServer) },
 		changeDirect:    o.changeDirect,
@@ -87,6 +88,15 @@ func (o *oracle) cap(t *testing.T, s step) {
 		spec.ServerConnections.Maximum = pick[int32](s.dice[0], spec.ServerConnections.Maximum, 0, 8, 12)
 	})
 	o.timeline.note("pool %s takes at most %d", pool.Name, pool.Spec.ServerConnections.Maximum)
+}
+
+// keep stays below the smallest maximum, and the sum of all minimums below the
+// smallest budget.
+func (o *oracle) keep(t *testing.T, s step) {
+	pool := o.edit(t, s, func(spec *poolv1.ConnectionPoolSpec) {
+		spec.ServerConnections.Minimum = pick[int32](s.dice[0], spec.ServerConnections.Minimum, 0, 4, 6)
+	})
+	o.timeline.note("pool %s is kept %d", pool.Name, pool.Spec.ServerConnections.Minimum)
 }
 
 // spared is a ready pod of a pool that has another one, too: of the step's pool, or

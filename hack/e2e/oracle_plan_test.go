@@ -29,6 +29,7 @@ const (
 	removeManager   disturbance = "end the second manager"
 	reweighPool     disturbance = "change a pool's weight"
 	capPool         disturbance = "change a pool's maximum"
+	keepPool        disturbance = "change a pool's minimum"
 	shrinkServer    disturbance = "lower max_connections and restart the server"
 	growServer      disturbance = "raise max_connections and restart the server"
 	changeDirect    disturbance = "change what is left to others"
@@ -40,7 +41,7 @@ const (
 // disturbances come once in each round, in any order.
 var disturbances = []disturbance{
 	scalePool, rollPool, deletePod, forceDeletePod, killPgBouncer, killPooler, killManager, reweighPool, capPool,
-	changeDirect, changeCeiling, stormOfClients, longTransaction,
+	keepPool, changeDirect, changeCeiling, stormOfClients, longTransaction,
 }
 
 // lasting disturbances begin in the first third of a round and end in the last.
