@@ -125,8 +125,8 @@ func (g *group) pods() int32 {
 	return int32(len(g.candidates)) + g.coming //nolint:gosec // A pool's pods are a few hundred.
 }
 
-// freeze is the bid while the server is silent: what the pods have, and no more,
-// loans included. Floors are for pods that start, and none does.
+// freeze is the bid while the server is silent: what the pods have, loans included,
+// and no more. Floors are for pods that start, and none does.
 func (b *bid) freeze() {
 	b.Floor, b.Need = 1, nil
 	if b.Maximum == 0 {
@@ -136,7 +136,6 @@ func (b *bid) freeze() {
 	if b.has == 0 {
 		b.Replicas = 0
 	}
-	b.has = 0
 }
 
 // aim divides share over the pool's candidates.

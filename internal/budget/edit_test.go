@@ -92,7 +92,7 @@ func edit(t *rapid.T, w *world) {
 	upTo := func(most int32, what string) int32 { return rapid.Int32Range(0, most).Draw(t, what) }
 	entry := func() int { return rapid.IntRange(0, len(w.ledger.Entries)-1).Draw(t, "entry") }
 	w.version++
-	switch kind := rapid.IntRange(0, 5).Draw(t, "what is edited"); {
+	switch kind := rapid.IntRange(0, 6).Draw(t, "what is edited"); {
 	case kind == 0:
 		w.ledger = budget.Ledger{}
 	case kind == 1 && len(w.pods) > 0:
@@ -113,6 +113,8 @@ func edit(t *rapid.T, w *world) {
 	case kind == 4:
 		e := &w.ledger.Entries[entry()]
 		e.Gen = rapid.Int64Range(0, e.Gen).Draw(t, "number")
+	case kind == 5:
+		w.ledger.Entries[entry()].Granted += upTo(20, "more")
 	default:
 		e := &w.ledger.Entries[entry()]
 		e.Held = upTo(e.Held, "held")

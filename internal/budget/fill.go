@@ -26,7 +26,7 @@ func weigh(pools []*bid) {
 	for _, b := range pools {
 		b.rate = rate{weight: uint64(b.Weight), of: 1} //nolint:gosec // From 1 to 10000.
 		if w := b.Namespace.Weight; w > 0 {
-			b.rate.weight *= uint64(min(w, highestWeight)) //nolint:gosec // From 1 to 10000.
+			b.rate.weight *= uint64(min(w, highestWeight))
 			b.rate.of = sums[b.Key.Namespace]
 		}
 	}
@@ -40,7 +40,7 @@ func (r rate) compare(total int32, other rate, others int32) int {
 	return cmp.Or(cmp.Compare(leftHigh, rightHigh), cmp.Compare(leftLow, rightLow))
 }
 
-func odd(total int32) uint64 { return 2*uint64(max(total, 0)) + 1 } //nolint:gosec // Not negative.
+func odd(total int32) uint64 { return 2*uint64(max(total, 0)) + 1 }
 
 func noLimit(*bid) int32 { return math.MaxInt32 }
 

@@ -338,6 +338,16 @@ func TestNext(t *testing.T) {
 			map[string]string{"a-1": "1:4/4", "b-1": "1:16/16"},
 		},
 		{
+			"a silent server: where a limit that was lowered cuts, nobody lends",
+			aScene(10, aPool("a", needs(10)), aPool("b", needs(1))).settled("a-1", 1, 10).settled("b-1", 1, 5).silent(),
+			map[string]string{"a-1": "2:5/10", "b-1": "1:5/5"},
+		},
+		{
+			"a pool that once ran, though first by name, does not cut off one that serves",
+			aScene(3, aPool("a", floor(2)), aPool("b", floor(2))).settled("a-1", 2, 0, unready).settled("b-1", 1, 3),
+			map[string]string{"a-1": "2:0/0", "b-1": "1:3/3"},
+		},
+		{
 			"what a pool without a claim still holds counts for its namespace",
 			aScene(20, aPool("shop", in("apps", 0, 10))).settled("shop-a", 1, 4).settled("other-a", 1, 6),
 			map[string]string{"shop-a": "1:4/4", "other-a": "1:6/6"},

@@ -60,15 +60,12 @@ func (p *pass) count(gen int64) {
 }
 
 // compare holds the entry against the annotation of its own number: the two say
-// the same, or somebody changed one of them. An entry that allows more than it
-// holds is one of a drain, and then, too, its pod was told just that.
+// the same, or somebody changed one of them.
 func (s *seat) compare(told Told) {
-	same := told.Gen == s.Gen && told.Share == s.Granted
-	if told.Gen == s.Gen && !same {
+	if told.Gen == s.Gen && told.Share != s.Granted {
 		s.Held = max(s.Held, plausible(told.Share))
 		s.edited = true
 	}
-	s.edited = s.edited || s.Granted > s.Held && !same
 }
 
 // hear raises held to what the pod itself has by its own word. Where the ledger

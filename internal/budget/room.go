@@ -72,7 +72,7 @@ func (p path) left() int32 {
 	for _, bound := range p {
 		least = min(least, *bound)
 	}
-	return int32(max(least, math.MinInt32)) //nolint:gosec // Between the two limits of an int32.
+	return int32(max(least, math.MinInt32))
 }
 
 // take uses n of every bound.
