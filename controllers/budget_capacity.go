@@ -26,6 +26,10 @@ type look struct {
 	asked bool
 	// pooled is true when a pooler stands before the server.
 	pooled bool
+	// counted is true when the newest look has run the admission count, problem why the
+	// pools can not be held by it.
+	counted bool
+	problem string
 }
 
 // readCapacity takes the capacity from the newest good look of any pool, else from
@@ -48,6 +52,7 @@ func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) 
 			newest = record
 		}
 	}
+	s.look.counted, s.look.problem = newest.Observation.AdmissionChecked, newest.Observation.AdmissionProblem
 	s.take(newest, upstream.Spec)
 }
 

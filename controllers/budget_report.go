@@ -45,7 +45,7 @@ func conditionFacts(upstream *poolv1.Upstream, s *sighting, held int32) status.U
 		Use:    s.use.now, Left: s.left(), Hidden: s.use.hidden, Full: s.use.full, Biggest: s.use.biggest,
 		SameUse: equality.Semantic.DeepEqual(upstream.Status.Use, s.use.now) &&
 			equality.Semantic.DeepEqual(upstream.Status.Capacity, s.capacity),
-		AdmissionChecked: s.look.reachable,
+		AdmissionChecked: s.look.counted, AdmissionProblem: s.look.problem,
 	}
 }
 

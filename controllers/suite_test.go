@@ -27,6 +27,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	ctrlconfig "sigs.k8s.io/controller-runtime/pkg/config"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
@@ -41,6 +42,7 @@ import (
 // The API server is real; the database server and the pods are played by the test.
 var (
 	api     client.WithWatch
+	cluster *rest.Config
 	servers = &playedServers{answers: map[string]answer{}, looks: map[string]int{}, slow: map[string]chan struct{}{}}
 	pods    = &playedPods{keys: map[string]types.NamespacedName{}, stubborn: map[string]bool{}, idle: map[string]bool{}, say: map[string]func(*contract.Status){}}
 	signals = controllers.NewSignals()
@@ -95,23 +97,39 @@ func runSuite(m *testing.M) int {
 }
 
 func startManager(ctx context.Context, config *rest.Config, done chan<- error) error {
-	scheme := runtime.NewScheme()
-	if err := errors.Join(clientgoscheme.AddToScheme(scheme), poolv1.AddToScheme(scheme)); err != nil {
+	var err error
+	if api, err = client.NewWithWatch(config, client.Options{Scheme: scheme()}); err != nil {
 		return err
 	}
 	config.QPS, config.Burst = 200, 400
-	var err error
-	if api, err = client.NewWithWatch(config, client.Options{Scheme: scheme}); err != nil {
-		return err
-	}
-	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"}, NewClient: writes.newClient,
-	})
+	cluster = config
+	mgr, err := newManager(ctx, config, signals)
 	if err != nil {
 		return err
 	}
+	go func() { done <- mgr.Start(ctx) }()
+	return nil
+}
+
+func scheme() *runtime.Scheme {
+	s := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(s), poolv1.AddToScheme(s)); err != nil {
+		panic(err) // Two kinds of one name: a mistake in this program.
+	}
+	return s
+}
+
+// newManager is the operator, with memory of its own.
+func newManager(ctx context.Context, config *rest.Config, signals *controllers.Signals) (ctrl.Manager, error) {
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme: scheme(), Metrics: metricsserver.Options{BindAddress: "0"}, NewClient: writes.newClient,
+		Controller: ctrlconfig.Controller{SkipNameValidation: new(true)},
+	})
+	if err != nil {
+		return nil, err
+	}
 	if err := controllers.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
-		return err
+		return nil, err
 	}
 	records, settings := controllers.NewRecords(), controllers.Settings{PoolerImage: "pooler:test", OperatorNamespace: "poolfleet-system"}
 	err = (&controllers.ConnectionPoolReconciler{
@@ -120,14 +138,13 @@ func startManager(ctx context.Context, config *rest.Config, done chan<- error) e
 		Recorder: mgr.GetEventRecorder("poolfleet"), Settings: settings,
 	}).SetupWithManager(mgr)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	err = (&controllers.BudgetReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Asker: pods, Records: records, Signals: signals,
 		Clock: &hands, Recorder: mgr.GetEventRecorder("poolfleet"), Settings: settings,
 	}).SetupWithManager(mgr)
-	go func() { done <- mgr.Start(ctx) }()
-	return err
+	return mgr, err
 }
 
 // writeLog notes every write of the manager's client, but for events.
@@ -153,7 +170,6 @@ func (w *writeLog) newClient(config *rest.Config, options client.Options) (clien
 	if err != nil {
 		return nil, err
 	}
-	applied := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Name: "applied"}}
 	return interceptor.NewClient(inner, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
 			w.note("create", o)
@@ -172,7 +188,7 @@ func (w *writeLog) newClient(config *rest.Config, options client.Options) (clien
 			return c.Patch(ctx, o, p, opts...)
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
-			w.note("apply", applied)
+			w.note("apply", applied(o))
 			return c.Apply(ctx, o, opts...)
 		},
 		SubResourceUpdate: func(ctx context.Context, c client.Client, sub string, o client.Object, opts ...client.SubResourceUpdateOption) error {
@@ -180,10 +196,23 @@ func (w *writeLog) newClient(config *rest.Config, options client.Options) (clien
 			return c.SubResource(sub).Update(ctx, o, opts...)
 		},
 		SubResourceApply: func(ctx context.Context, c client.Client, sub string, o runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption) error {
-			w.note("apply "+sub, applied)
+			w.note("apply "+sub, applied(o))
 			return c.SubResource(sub).Apply(ctx, o, opts...)
 		},
 	}), nil
+}
+
+// applied is an object of the name that is applied.
+func applied(o runtime.ApplyConfiguration) client.Object {
+	named, ok := o.(interface{ GetName() *string })
+	if !ok || named.GetName() == nil {
+		return &metav1.PartialObjectMetadata{}
+	}
+	m := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Name: *named.GetName()}}
+	if spaced, ok := o.(interface{ GetNamespace() *string }); ok && spaced.GetNamespace() != nil {
+		m.Namespace = *spaced.GetNamespace()
+	}
+	return m
 }
 
 // answer is what a look at a played server comes to.
@@ -318,6 +347,7 @@ func observed(host string, maxConnections int32) postgres.Observation {
 	return postgres.Observation{
 		Version: "18.1", VersionNum: 180001, MaxConnections: maxConnections, SuperuserReserved: 3,
 		SystemIdentifier: host, StartTime: time.Unix(1_700_000_000, 0), BackendPIDMatches: true,
+		AdmissionChecked: true,
 	}
 }
 
