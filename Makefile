@@ -86,6 +86,17 @@ e2e: cluster-up images $(BIN)/demo ## End-to-end tests on the local cluster, whi
 	$(STEP) "Testing that clusters leave nothing behind" --expect "2 minutes" -- \
 		go -C hack/localcluster test -tags e2e -count=1 -timeout 15m ./e2e
 
+SOAK ?= 10m
+SOAK_CHECKS ?= 5000
+.PHONY: soak
+soak: cluster-up images ## Disturb the budget for SOAK (10m), on the local cluster and then SOAK_CHECKS times in the model
+	$(STEP) "Disturbing three pools on the local cluster for $(SOAK)" --expect "$(SOAK) and about 3 minutes" \
+		--hint "the first line of the test says how to repeat its schedule" -- \
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH \
+		go test -tags e2e -run '^TestOracle$$' -v -count=1 -timeout 60m ./hack/e2e -oracle.duration=$(SOAK)
+	$(STEP) "Running the model $(SOAK_CHECKS) times" -- \
+		go test -run '^Test(TheBudget|Admission)' -count=1 -timeout 60m ./internal/model -rapid.checks=$(SOAK_CHECKS)
+
 .PHONY: bench
 bench: cluster-up images $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Measure: a pod against PgBouncer by hand, admission, hand-overs and loans on the local cluster
 	$(STEP) "Measuring on this machine" --expect "about 2 minutes" -- \

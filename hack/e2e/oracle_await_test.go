@@ -150,6 +150,7 @@ func (o *oracle) calmsDown(t *testing.T) {
 
 // sumsFit checks the ledger against the pods and the budget, once it has settled.
 func (o *oracle) sumsFit(t *testing.T) {
+	t.Helper()
 	eventually(t, "the budget is granted, and to the pods that there are", func() error {
 		upstream := o.upstreamOf(t, o.pools[0])
 		pods := map[string]bool{}
@@ -185,6 +186,7 @@ func (o *oracle) sumsFit(t *testing.T) {
 // quiet waits for 20 s without a write. The server's use is news now and then until
 // the poolers have closed what they no longer need, after a minute.
 func (o *oracle) quiet(t *testing.T) {
+	t.Helper()
 	const silence = 20 * time.Second
 	var writes []request
 	for range 8 {

@@ -30,16 +30,16 @@ import (
 func (o *oracle) disturbances() map[disturbance]func(*testing.T, step) {
 	return map[disturbance]func(*testing.T, step){
 		scalePool: o.scale, rollPool: o.roll, deletePod: o.deletePod, forceDeletePod: o.forceDeletePod,
-		killPgBouncer:   func(t *testing.T, s step) { o.killPooler(t, s, "pgbouncer") },
-		killPooler:      func(t *testing.T, s step) { o.killPooler(t, s, "pooler") },
+		killPgBouncer:   func(t *testing.T, s step) { t.Helper(); o.killPooler(t, s, "pgbouncer") },
+		killPooler:      func(t *testing.T, s step) { t.Helper(); o.killPooler(t, s, "pooler") },
 		killManager:     o.killManager,
 		addManager:      o.addManager,
 		removeManager:   o.removeManager,
 		reweighPool:     o.reweigh,
 		capPool:         o.cap,
 		keepPool:        o.keep,
-		shrinkServer:    func(t *testing.T, _ step) { o.resize(t, smallServer) },
-		growServer:      func(t *testing.T, _ step) { o.resize(t, largeServer) },
+		shrinkServer:    func(t *testing.T, _ step) { t.Helper(); o.resize(t, smallServer) },
+		growServer:      func(t *testing.T, _ step) { t.Helper(); o.resize(t, largeServer) },
 		changeDirect:    o.changeDirect,
 		changeCeiling:   o.changeCeiling,
 		stormOfClients:  o.storm,
@@ -61,6 +61,7 @@ func (o *oracle) edit(t *testing.T, s step, edit func(*poolv1.ConnectionPoolSpec
 }
 
 func (o *oracle) scale(t *testing.T, s step) {
+	t.Helper()
 	pool := o.edit(t, s, func(spec *poolv1.ConnectionPoolSpec) {
 		spec.Replicas = new(pick[int32](s.dice[0], *spec.Replicas, 1, 2, 3))
 	})
@@ -68,6 +69,7 @@ func (o *oracle) scale(t *testing.T, s step) {
 }
 
 func (o *oracle) roll(t *testing.T, s step) {
+	t.Helper()
 	pool := o.edit(t, s, func(spec *poolv1.ConnectionPoolSpec) {
 		spec.Pod.Annotations = map[string]string{"example.com/shape": fmt.Sprint(s.dice[0])}
 	})
@@ -75,6 +77,7 @@ func (o *oracle) roll(t *testing.T, s step) {
 }
 
 func (o *oracle) reweigh(t *testing.T, s step) {
+	t.Helper()
 	pool := o.edit(t, s, func(spec *poolv1.ConnectionPoolSpec) {
 		spec.ServerConnections.Weight = pick[int32](s.dice[0], spec.ServerConnections.Weight, 100, 200, 300, 400)
 	})
@@ -83,6 +86,7 @@ func (o *oracle) reweigh(t *testing.T, s step) {
 
 // cap never bounds the first pool, so that the budget is granted in full.
 func (o *oracle) cap(t *testing.T, s step) {
+	t.Helper()
 	s.pool = max(s.pool, 1)
 	pool := o.edit(t, s, func(spec *poolv1.ConnectionPoolSpec) {
 		spec.ServerConnections.Maximum = pick[int32](s.dice[0], spec.ServerConnections.Maximum, 0, 8, 12)
@@ -93,6 +97,7 @@ func (o *oracle) cap(t *testing.T, s step) {
 // keep stays below the smallest maximum, and the sum of all minimums below the
 // smallest budget.
 func (o *oracle) keep(t *testing.T, s step) {
+	t.Helper()
 	pool := o.edit(t, s, func(spec *poolv1.ConnectionPoolSpec) {
 		spec.ServerConnections.Minimum = pick[int32](s.dice[0], spec.ServerConnections.Minimum, 0, 4, 6)
 	})
@@ -129,14 +134,17 @@ func isReady(pod corev1.Pod) bool {
 }
 
 func (o *oracle) deletePod(t *testing.T, s step) {
+	t.Helper()
 	pod := o.spared(t, s)
 	o.timeline.note("pod %s is deleted", pod.Name)
 	o.delete(t, &pod)
 }
 
 func (o *oracle) forceDeletePod(t *testing.T, s step) {
+	t.Helper()
 	pod := o.spared(t, s)
-	defer o.excuses.open("pod "+pod.Name+" is deleted without grace", o.names[o.indexOf(pod)], true)()
+	end := o.excuses.open("pod "+pod.Name+" is deleted without grace", o.names[o.indexOf(pod)], true)
+	defer end()
 	o.timeline.note("pod %s is deleted without grace", pod.Name)
 	if err := o.client.Delete(t.Context(), &pod, client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
@@ -151,8 +159,10 @@ func (o *oracle) forceDeletePod(t *testing.T, s step) {
 }
 
 func (o *oracle) killPooler(t *testing.T, s step, program string) {
+	t.Helper()
 	pod := o.spared(t, s)
-	defer o.excuses.open(program+" of pod "+pod.Name+" is killed", o.names[o.indexOf(pod)], true)()
+	end := o.excuses.open(program+" of pod "+pod.Name+" is killed", o.names[o.indexOf(pod)], true)
+	defer end()
 	o.timeline.note("%s of pod %s is killed", program, pod.Name)
 	kill(t, pod, program)
 	o.awaitServing(t, pod)
@@ -170,6 +180,7 @@ func (o *oracle) managers(t *testing.T) []corev1.Pod {
 }
 
 func (o *oracle) killManager(t *testing.T, _ step) {
+	t.Helper()
 	pods := slices.DeleteFunc(o.managers(t), func(p corev1.Pod) bool { return !isReady(p) })
 	if len(pods) == 0 {
 		o.timeline.note("no manager is ready that could be killed")
@@ -182,6 +193,7 @@ const secondManager = "second-manager"
 
 // addManager starts one like the first, but for leader election.
 func (o *oracle) addManager(t *testing.T, _ step) {
+	t.Helper()
 	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: install.Namespace, Name: install.Manager}}
 	o.get(t, deployment)
 	pod := &corev1.Pod{
@@ -199,6 +211,7 @@ func (o *oracle) addManager(t *testing.T, _ step) {
 }
 
 func (o *oracle) removeManager(t *testing.T, _ step) {
+	t.Helper()
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: install.Namespace, Name: secondManager}}
 	o.get(t, pod)
 	if !isReady(*pod) {
@@ -209,6 +222,7 @@ func (o *oracle) removeManager(t *testing.T, _ step) {
 
 // resize restarts the server with another max_connections.
 func (o *oracle) resize(t *testing.T, size int) {
+	t.Helper()
 	const started = "select pg_postmaster_start_time()"
 	o.timeline.note("max_connections becomes %d", size)
 	o.server.run(t, fmt.Sprintf("alter system set max_connections = %d", size))
@@ -216,7 +230,8 @@ func (o *oracle) resize(t *testing.T, size int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer o.excuses.open("the server restarts", "", false)()
+	end := o.excuses.open("the server restarts", "", false)
+	defer end()
 	if err := o.server.Restart(t.Context(), o.tools); err != nil {
 		t.Fatal(err)
 	}
@@ -238,12 +253,14 @@ func (o *oracle) resize(t *testing.T, size int) {
 }
 
 func (o *oracle) changeDirect(t *testing.T, s step) {
+	t.Helper()
 	next := o.bound.last()
 	next.direct = pick(s.dice[0], next.direct, leftToOthers, leftToOthers+2, leftToOthers+4)
 	o.rebound(t, next)
 }
 
 func (o *oracle) changeCeiling(t *testing.T, s step) {
+	t.Helper()
 	next := o.bound.last()
 	next.ceiling = pick(s.dice[0], next.ceiling, 0, 22, 28)
 	o.rebound(t, next)
@@ -265,6 +282,7 @@ func (o *oracle) rebound(t *testing.T, next words) {
 }
 
 func (o *oracle) storm(t *testing.T, _ step) {
+	t.Helper()
 	var entered int64
 	for _, h := range o.hostile {
 		entered += h.Storm(t.Context(), 60)
@@ -274,6 +292,7 @@ func (o *oracle) storm(t *testing.T, _ step) {
 
 // holdTransactions has a few well-behaved clients of the first pool take long.
 func (o *oracle) holdTransactions(t *testing.T, _ step) {
+	t.Helper()
 	c := &load.Steady{
 		Name: o.pools[0].Name, URL: o.urls[0][0], Dial: o.dialer.DialContext, Mode: pgx.QueryExecModeCacheStatement,
 		Count: 4, Lifetime: 8 * time.Second, Work: 8 * time.Second, Rest: 100 * time.Millisecond,

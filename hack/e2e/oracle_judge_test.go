@@ -112,6 +112,7 @@ func (s *seen) report() string {
 
 // judge is told every sample.
 func (o *oracle) judge(t *testing.T, s load.Sample) {
+	t.Helper()
 	allowed := o.bound.of(s.Room)
 	o.seen.add(s, allowed)
 	logins := o.logins.most()
@@ -199,6 +200,7 @@ func (e *excuses) report() string {
 
 // fails is told of every failure of a client that should have none.
 func (o *oracle) fails(t *testing.T, f load.Failure) {
+	t.Helper()
 	if o.excuses.cover(f) {
 		return
 	}

@@ -5,7 +5,6 @@ package load
 
 import (
 	"context"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -35,15 +34,15 @@ const hostileTimeout = 20 * time.Second
 func (h *Hostile) Run(ctx context.Context) {
 	var clients sync.WaitGroup
 	for range h.Vanishing {
-		clients.Go(func() { h.repeat(ctx, &h.Vanished, h.vanish) })
+		clients.Go(func() { repeat(ctx, &h.Vanished, h.vanish) })
 	}
 	for range h.Cancelling {
-		clients.Go(func() { h.repeat(ctx, &h.Cancelled, h.cancel) })
+		clients.Go(func() { repeat(ctx, &h.Cancelled, h.cancel) })
 	}
 	clients.Wait()
 }
 
-func (h *Hostile) repeat(ctx context.Context, count *atomic.Int64, do func(context.Context) error) {
+func repeat(ctx context.Context, count *atomic.Int64, do func(context.Context) error) {
 	for ctx.Err() == nil {
 		if do(ctx) == nil {
 			count.Add(1)
@@ -115,12 +114,12 @@ func (h *Hostile) vanish(ctx context.Context) error {
 		return err
 	}
 	statement := "select pg_sleep(2)"
-	if rand.IntN(2) == 0 {
+	if upTo(2) == 0 {
 		statement = "begin; select pg_sleep(0.02)"
 	}
 	conn.Frontend().SendQuery(&pgproto3.Query{String: statement})
 	err = conn.Frontend().Flush()
-	pause(ctx, time.Duration(20+rand.IntN(200))*time.Millisecond)
+	pause(ctx, 20*time.Millisecond+upTo(200*time.Millisecond))
 	if tcp, ok := conn.Conn().(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
@@ -142,7 +141,7 @@ func (h *Hostile) cancel(ctx context.Context) error {
 		defer close(answered)
 		_, _ = conn.Exec(ctx, "select pg_sleep(1)").ReadAll()
 	}()
-	pause(ctx, time.Duration(20+rand.IntN(200))*time.Millisecond)
+	pause(ctx, 20*time.Millisecond+upTo(200*time.Millisecond))
 	err = conn.CancelRequest(ctx)
 	<-answered
 	return err

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -111,7 +112,7 @@ func (c *steadyClient) once(ctx context.Context) error {
 			return err
 		}
 	}
-	if rand.IntN(3) == 0 {
+	if upTo(3) == 0 {
 		return c.doing(ctx, "running a transaction", c.transaction)
 	}
 	return c.doing(ctx, "running a query", c.query)
@@ -160,7 +161,7 @@ func (c *steadyClient) connect(ctx context.Context) error {
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	config.DefaultQueryExecMode = c.Mode
 	c.conn, err = pgx.ConnectConfig(ctx, config)
-	c.ends = time.Now().Add(c.Lifetime*3/4 + rand.N(c.Lifetime/2))
+	c.ends = time.Now().Add(c.Lifetime*3/4 + upTo(c.Lifetime/2))
 	return err
 }
 
@@ -194,7 +195,7 @@ type querier interface {
 }
 
 func ask(ctx context.Context, conn querier, work time.Duration) error {
-	sent, got := rand.Int64(), int64(0)
+	sent, got := upTo(int64(math.MaxInt64)), int64(0)
 	if err := conn.QueryRow(ctx, "select $1::bigint from pg_sleep($2)", sent, work.Seconds()).Scan(&got); err != nil {
 		return err
 	}
@@ -205,4 +206,9 @@ func ask(ctx context.Context, conn querier, work time.Duration) error {
 }
 
 // about is d, half as much again or half as little.
-func about(d time.Duration) time.Duration { return d/2 + rand.N(max(d, 1)) }
+func about(d time.Duration) time.Duration { return d/2 + upTo(max(d, 1)) }
+
+// upTo is any number from 0 to n, n left out.
+func upTo[N int | int64 | time.Duration](n N) N {
+	return rand.N(n) //nolint:gosec // Chance, and no secret.
+}
