@@ -5,11 +5,14 @@ package budget_test
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/poolfleet/poolfleet/internal/budget"
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
@@ -17,7 +20,7 @@ import (
 )
 
 // aPooler runs PgBouncer with a connect query, on one database.
-func aPooler(t *testing.T, server *fullServer, mode pgbouncer.PoolMode, limit int32, query string) *testenv.PgBouncerServer {
+func aPooler(t *testing.T, server *fullServer, mode pgbouncer.PoolMode, limit int32, query string, changes ...func(*pgbouncer.Config)) *testenv.PgBouncerServer {
 	t.Helper()
 	config := pgbouncer.Config{
 		Server: pgbouncer.Server{
@@ -30,15 +33,23 @@ func aPooler(t *testing.T, server *fullServer, mode pgbouncer.PoolMode, limit in
 		ConnectQuery:         query,
 		Parameters:           map[string]string{"server_reset_query": budget.ResetQuery()},
 	}
+	for _, change := range changes {
+		change(&config)
+	}
 	return testenv.PgBouncer(t, pgbouncer.Rendering{Config: config, Limits: pgbouncer.Limits{"shop": limit}})
 }
 
-func throughThePooler(t *testing.T, server *fullServer, pooler *testenv.PgBouncerServer) *pgx.Conn {
+func dialThePooler(t *testing.T, server *fullServer, pooler *testenv.PgBouncerServer) (*pgx.Conn, error) {
 	t.Helper()
 	config := server.Config("client", plainPassword, "shop")
 	config.Port = pooler.Port
 	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
-	conn, err := pgx.ConnectConfig(t.Context(), config)
+	return pgx.ConnectConfig(t.Context(), config)
+}
+
+func throughThePooler(t *testing.T, server *fullServer, pooler *testenv.PgBouncerServer) *pgx.Conn {
+	t.Helper()
+	conn, err := dialThePooler(t, server, pooler)
 	if err != nil {
 		t.Fatalf("connecting through PgBouncer: %v\n%s", err, pooler.Log())
 	}
@@ -52,6 +63,7 @@ func TestAdmissionThroughPgBouncer(t *testing.T) {
 		map[string]func(visit){
 			"in transaction mode no more connections than the limit": transactionMode,
 			"in session mode what admission set is kept":             sessionMode,
+			"clients of a pool that finds no room wait for it":       noRoom,
 		})
 }
 
@@ -102,4 +114,29 @@ func sessionMode(on visit) {
 		delete(want, "client_connection_check_interval") // The reset query sets what 13 knows.
 	}
 	compareSettings(t, second, want)
+}
+
+// noRoom shows what a refusal looks like: to PgBouncer a failed login, to its clients
+// a wait that only query_wait_timeout ends.
+func noRoom(on visit) {
+	t, server := on.t, on.server
+	held := server.Connect(t, otherRole, plainPassword, "postgres")
+	impatient := func(c *pgbouncer.Config) { c.Parameters["query_wait_timeout"] = "1" }
+	pooler := aPooler(t, server, pgbouncer.ModeTransaction, 5, server.room(1), impatient)
+	_, err := dialThePooler(t, server, pooler)
+	if refusal := new(pgconn.PgError); !errors.As(err, &refusal) || refusal.Code != "08P01" || refusal.Message != "query_wait_timeout" {
+		t.Errorf("without any room a client got %v, want query_wait_timeout", err)
+	}
+	if !strings.Contains(pooler.Log(), "error while executing exec_on_query") {
+		t.Errorf("PgBouncer says nothing of a refusal:\n%s", pooler.Log())
+	}
+	_ = held.Close(t.Context())
+	conn, err := dialThePooler(t, server, pooler)
+	for err != nil && t.Context().Err() == nil {
+		conn, err = dialThePooler(t, server, pooler) // PgBouncer waits a while before it tries again.
+	}
+	if got := ask[string](t, conn, "select 'served'"); got != "served" {
+		t.Errorf("got %q", got)
+	}
+	_ = conn.Close(t.Context())
 }
