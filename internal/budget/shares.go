@@ -49,8 +49,9 @@ type Claim struct {
 	Minimum int32
 	// Maximum is what the pool takes at most, draining pods included; 0 is none.
 	Maximum int32
-	// Need is how many connections the pool's clients have use for; nil while that is
-	// not known. It decides what is lent, and nothing else.
+	// Need is how many connections the pool's clients have use for, over all its pods;
+	// nil while that is not known: then what the pool has lent or borrowed stays so. It
+	// decides what is lent, and nothing else.
 	Need *int32
 	// Keeps is true for a pool that could not give a loan back when it is asked to
 	// (session mode): it gets no more than it is entitled to.
