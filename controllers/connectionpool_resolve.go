@@ -41,23 +41,29 @@ func (r *ConnectionPoolReconciler) resolve(ctx context.Context, p *pass) error {
 	if err != nil {
 		return err
 	}
-	before := upstreamOf(r.Records, p.pool)
+	before, noted := upstreamOf(r.Records, p.pool), p.record.Upstream
 	p.upstream = found
 	if found == nil {
 		if err := r.create(ctx, p, all.upstreams); err != nil {
+			r.belong(p, noted)
 			return err
 		}
 	}
 	p.resolved = true
-	if p.record.Upstream == p.upstream.Name {
+	if noted == p.upstream.Name {
 		return nil
 	}
-	p.record.Upstream = p.upstream.Name
-	r.Records.SetPool(client.ObjectKeyFromObject(p.pool), p.record)
+	r.belong(p, p.upstream.Name)
 	r.tellMove(p, before)
 	r.Signals.Upstream(ctx, before)
 	r.Signals.Upstream(ctx, p.upstream.Name)
 	return nil
+}
+
+// belong notes which Upstream a pool is on.
+func (r *ConnectionPoolReconciler) belong(p *pass, upstream string) {
+	p.record.Upstream = upstream
+	r.Records.SetPool(client.ObjectKeyFromObject(p.pool), p.record)
 }
 
 // find returns the Upstream that this pool's server is; nil where nobody named the
@@ -96,6 +102,7 @@ func (r *ConnectionPoolReconciler) create(ctx context.Context, p *pass, all []po
 		// From birth, so that it is there before the first entry is.
 		Finalizers: []string{poolv1.UpstreamFinalizer},
 	}}
+	r.belong(p, u.Name) // Before it is there: an Upstream without a pool is nobody's.
 	err := r.Create(ctx, u)
 	if apierrors.IsAlreadyExists(err) {
 		// The cache is behind: another pass made it a moment ago.

@@ -193,7 +193,7 @@ func (w standing) passing() bool { return w.hold || w.merged || len(w.guests) > 
 
 // counts reports whether a look is at the Upstream's server.
 func (w standing) counts(o postgres.Observation) bool {
-	return o.MaxConnections == 0 || !w.identity.Known() || o.Identity().Same(w.identity)
+	return o.MaxConnections == 0 || identity.Still(o.Identity(), w.identity)
 }
 
 // lines tell in words what is under way.

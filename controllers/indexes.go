@@ -71,8 +71,17 @@ func (r *BudgetReconciler) upstreamOfPool(_ context.Context, o client.Object) []
 	return upstreamRequest(upstreamOf(r.Records, pool))
 }
 
-// upstreamOfPod maps a pooler pod to the Upstream of its pool.
+// upstreamOfPod maps a pooler pod to the Upstream of its pool, and to that whose
+// ledger it is in where the pool has moved.
 func (r *BudgetReconciler) upstreamOfPod(ctx context.Context, pod client.Object) []reconcile.Request {
+	all := append(r.upstreamOfItsPool(ctx, pod), upstreamRequest(pod.GetAnnotations()[manifests.UpstreamAnnotation])...)
+	if len(all) == 2 && all[0] == all[1] {
+		return all[:1]
+	}
+	return all
+}
+
+func (r *BudgetReconciler) upstreamOfItsPool(ctx context.Context, pod client.Object) []reconcile.Request {
 	key := types.NamespacedName{Namespace: pod.GetNamespace(), Name: pod.GetLabels()[manifests.PoolLabel]}
 	var pool poolv1.ConnectionPool
 	if err := r.Get(ctx, key, &pool); err == nil {

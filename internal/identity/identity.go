@@ -82,11 +82,14 @@ func Judge(server Server, sights []Sight, now time.Time) Verdict {
 	return part(server, together)
 }
 
-// differs reports whether a sight is of another server. Of a server that nothing is
-// known of yet, it is not.
-func differs(s Sight, identity postgres.Identity) bool {
-	return identity.Known() && !s.Identity.Same(identity)
+// Still reports whether what is seen at a server's own address is what is written of
+// it. A server that tells too little of itself to be found again under another
+// address is still itself under its own.
+func Still(seen, written postgres.Identity) bool {
+	return !written.Known() || seen == written || seen.Same(written)
 }
+
+func differs(s Sight, identity postgres.Identity) bool { return !Still(s.Identity, identity) }
 
 // newest is one sight for each endpoint, by endpoint: the newest of those that were
 // answered, where any was. That one role is refused says nothing of the server.
@@ -114,7 +117,7 @@ func dueSince(voice Sight, voices []Sight, server Server) time.Time {
 		due = server.Since
 	}
 	for _, other := range voices {
-		contradicts := other.Answered && (voice.Answered && !other.Identity.Same(voice.Identity) ||
+		contradicts := other.Answered && (voice.Answered && !Still(other.Identity, voice.Identity) ||
 			!voice.Answered && differs(other, server.Identity))
 		if contradicts && other.Since.After(due) {
 			due = other.Since
@@ -134,13 +137,13 @@ func part(server Server, together []Sight) Verdict {
 		}
 	}
 	for _, s := range together {
-		if s.Identity.Same(server.Identity) {
+		if server.Identity.Known() && Still(s.Identity, server.Identity) {
 			keeper = server.Identity
 		}
 	}
 	v := Verdict{Identity: better(keeper, together)}
 	for _, s := range together {
-		if !s.Identity.Same(keeper) {
+		if !Still(s.Identity, keeper) {
 			v.Leave = append(v.Leave, s.Endpoint)
 		}
 	}

@@ -37,6 +37,8 @@ func TestJudge(t *testing.T) {
 	old, fresh, third := server("7", 1), server("7", 2), server("8", 3)
 	blind := old
 	blind.SystemIdentifier = ""
+	mute := blind
+	mute.Address = ""
 	cases := map[string]struct {
 		recorded postgres.Identity
 		sights   []Sight
@@ -92,6 +94,9 @@ func TestJudge(t *testing.T) {
 		},
 		"looks of two roles, one of which can not read the identifier": {
 			old, []Sight{saw("a", blind, 10, 0), saw("b", old, 9, 0)}, 11, Verdict{Identity: old},
+		},
+		"a server that tells too little to be found under another name": {
+			mute, []Sight{saw("a", mute, 10, 0)}, 11, Verdict{Identity: mute},
 		},
 		"an identifier that becomes readable": {
 			blind, []Sight{saw("a", old, 10, 0)}, 11, Verdict{Identity: old},
