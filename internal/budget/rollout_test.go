@@ -34,10 +34,12 @@ type fleet struct {
 	lives map[string]int
 	// unready is for how many rounds a pod has had a grant and has not been ready.
 	unready map[string]int
+	// late is for how many rounds a pod has not done what it was told.
+	late map[string]int
 }
 
 func newFleet(w *world) *fleet {
-	return &fleet{world: w, bad: map[int]bool{}, lives: map[string]int{}, unready: map[string]int{}}
+	return &fleet{world: w, bad: map[int]bool{}, lives: map[string]int{}, unready: map[string]int{}, late: map[string]int{}}
 }
 
 // replicas is what the pool's Deployment is told, from the account of the last pass.
@@ -158,7 +160,8 @@ func (f *fleet) live(t *rapid.T, p *pod) {
 	}
 	p.started = true
 	p.refresh()
-	if rapid.IntRange(0, 3).Draw(t, "does it act") > 0 {
+	if f.late[p.uid]++; f.late[p.uid] > 3 || rapid.IntRange(0, 3).Draw(t, "does it act") > 0 {
+		f.late[p.uid] = 0
 		p.obey()
 		p.letGo(p.current - p.cap)
 		p.open(p.cap)
