@@ -19,8 +19,8 @@ import (
 )
 
 // accounts are the pools' lines, in the order of their names.
-func (r *BudgetReconciler) accounts(upstream *poolv1.Upstream, account budget.Account, ledger budget.Ledger, s *sighting) []poolv1.PoolAccount {
-	oldest := r.oldest(upstream, ledger, s)
+func accounts(upstream *poolv1.Upstream, account budget.Account, ledger budget.Ledger, s *sighting) []poolv1.PoolAccount {
+	oldest := oldestOf(upstream, ledger, s)
 	out := slices.Clone(s.foreignAccounts)
 	for _, p := range account.Pools {
 		out = append(out, poolv1.PoolAccount{
@@ -40,9 +40,9 @@ func (r *BudgetReconciler) accounts(upstream *poolv1.Upstream, account budget.Ac
 // for: most are over before anybody could read of them.
 const worthTelling = 2 * time.Second
 
-// oldest is the longest transaction that each pool's pods wait for before they have
+// oldestOf is the longest transaction that each pool's pods wait for before they have
 // let go.
-func (r *BudgetReconciler) oldest(upstream *poolv1.Upstream, ledger budget.Ledger, s *sighting) map[budget.PoolKey]poolv1.OldestTransaction {
+func oldestOf(upstream *poolv1.Upstream, ledger budget.Ledger, s *sighting) map[budget.PoolKey]poolv1.OldestTransaction {
 	out := map[budget.PoolKey]poolv1.OldestTransaction{}
 	for _, e := range ledger.Entries {
 		letting := s.acks[e.UID].LettingGo

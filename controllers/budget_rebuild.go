@@ -32,7 +32,7 @@ func (r *BudgetReconciler) rebuild(ctx context.Context, upstream *poolv1.Upstrea
 	}
 	lost := upstream.Status.LedgerGeneration == nil
 	for uid, pod := range s.pods {
-		lost = lost || !known[uid] && told(pod) != nil && !terminated(pod)
+		lost = lost || !known[uid] && holds(pod)
 	}
 	if !lost {
 		return nil
@@ -42,18 +42,23 @@ func (r *BudgetReconciler) rebuild(ctx context.Context, upstream *poolv1.Upstrea
 		return err
 	}
 	for i := range pods {
-		pod := &pods[i]
-		grant := told(pod)
-		if known[string(pod.UID)] || grant == nil || terminated(pod) || !ofReplicaSet(pod) || !r.ours(ctx, s, pod) {
-			continue
+		if pod := &pods[i]; !known[string(pod.UID)] && holds(pod) && r.ours(ctx, s, pod) {
+			s.strangers = append(s.strangers, entryOf(pod))
+			s.pods[string(pod.UID)] = pod
 		}
-		s.pods[string(pod.UID)] = pod
-		s.strangers = append(s.strangers, budget.Entry{
-			UID: string(pod.UID), Namespace: pod.Namespace, Pod: pod.Name, Pool: pod.Labels[manifests.PoolLabel],
-			Granted: grant.Share, Held: grant.Share,
-		})
 	}
 	return nil
+}
+
+// holds reports whether a pod was granted connections, or parked, and is not over.
+func holds(pod *corev1.Pod) bool { return told(pod) != nil && !terminated(pod) && ofReplicaSet(pod) }
+
+// entryOf is what a pod's annotation says that it holds.
+func entryOf(pod *corev1.Pod) budget.Entry {
+	share := told(pod).Share
+	return budget.Entry{
+		UID: string(pod.UID), Namespace: pod.Namespace, Pod: pod.Name, Pool: pod.Labels[manifests.PoolLabel], Granted: share, Held: share,
+	}
 }
 
 // ours reports whether a pod of any pool, or of one that is gone, is in this ledger.

@@ -27,7 +27,7 @@ func (r *BudgetReconciler) statusOf(upstream *poolv1.Upstream, s *sighting, ledg
 	want.Endpoints = r.endpoints(upstream, s)
 	want.Server, want.Capacity = s.server, s.capacity
 	want.Ledger, want.LedgerGeneration = entriesToStatus(ledger, s.foreignEntries), new(ledger.Gen)
-	want.Pools = r.accounts(upstream, account, ledger, s)
+	want.Pools = accounts(upstream, account, ledger, s)
 	want.Account = tellAccount(upstream, account, want.Pools, ledger, s)
 	want.PoolCount = new(int32(len(want.Pools))) //nolint:gosec // At most 1024 by the CRD.
 	want.Granted, want.Use = new(granted(want.Ledger)), s.use.now

@@ -106,7 +106,7 @@ func TestTwoManagersHoldTheBudgetAndComeToRest(t *testing.T) {
 	}
 	for round := range 8 {
 		pool := pools[round%3]
-		change(t, pool, func() { pool.Spec.ServerConnections.Weight = int32(100 + 150*(round%4)) }) //nolint:gosec // Below 1000.
+		change(t, pool, func() { pool.Spec.ServerConnections.Weight = int32(100 + 150*(round%4)) })
 		wake()
 		if round == 4 {
 			if err := api.Delete(t.Context(), running[0], client.GracePeriodSeconds(0)); err != nil {

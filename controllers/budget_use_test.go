@@ -41,9 +41,9 @@ func looks(t *testing.T, pool *poolv1.ConnectionPool, host string) {
 	})
 }
 
-func useIs(t *testing.T, pool *poolv1.ConnectionPool, others, intruding int32) *poolv1.Upstream {
+func useIs(t *testing.T, pool *poolv1.ConnectionPool, others, intruding int32) {
 	t.Helper()
-	return upstreamFor(t, pool, func(g gomega.Gomega, u *poolv1.Upstream) {
+	upstreamFor(t, pool, func(g gomega.Gomega, u *poolv1.Upstream) {
 		g.Expect(u.Status.Use.Others).To(gomega.HaveValue(gomega.Equal(others)))
 		g.Expect(u.Status.Use.Intruding).To(gomega.HaveValue(gomega.Equal(intruding)))
 	})
@@ -58,7 +58,7 @@ func TestPoolsDivideWhatIntrudersLeave(t *testing.T) {
 	pods.setSaid(pod, func(s *contract.Status) { s.Current = has })
 	shows(host, 4, has)
 	looks(t, pool, host)
-	u := useIs(t, pool, 4, 0)
+	useIs(t, pool, 4, 0)
 	saysOfServer(t, pool, poolv1.ConditionHeadroomAvailable, metav1.ConditionTrue, poolv1.ReasonHeadroom)
 
 	shows(host, 25, has)
@@ -69,7 +69,7 @@ func TestPoolsDivideWhatIntrudersLeave(t *testing.T) {
 	looks(t, pool, host)
 	useIs(t, pool, 25, 20)
 	grantOf(t, pod, 72)
-	u = saysOfServer(t, pool, poolv1.ConditionHeadroomAvailable, metav1.ConditionFalse, poolv1.ReasonIntruded)
+	u := saysOfServer(t, pool, poolv1.ConditionHeadroomAvailable, metav1.ConditionFalse, poolv1.ReasonIntruded)
 	c := meta.FindStatusCondition(u.Status.Conditions, poolv1.ConditionHeadroomAvailable)
 	if !strings.Contains(c.Message, `most by role "etl" with application "batch"`) || strings.Contains(c.Message, postgres.ApplicationName) {
 		t.Errorf("message: %s", c.Message)

@@ -129,18 +129,8 @@ func budgetGranted(facts Facts) metav1.Condition {
 	switch {
 	case a == nil:
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "The pool has no line in a server's account yet")
-	case a.Entitled == 0 && a.Minimum > a.Floor && wanted(facts) > 0:
-		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget,
-			"Upstream %s has %d connections for pools and the pool's minimum of %d does not fit beside those of the pools that run: lower it or theirs, or raise the server's max_connections",
-			a.Upstream, a.Budget, a.Minimum)
-	case a.Entitled < a.Floor && wanted(facts) > 0:
-		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget,
-			"Upstream %s has %d connections for pools and none is left for this one: a pooler needs at least %d; raise the server's max_connections or the CONNECTION LIMIT of its role or database, or lower the claims of its other pools",
-			a.Upstream, a.Budget, a.Floor)
-	case facts.Poolers != nil && facts.Poolers.Bounded < facts.Poolers.Wanted:
-		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget,
-			"The pool's %d connections are enough for %d of %d poolers at %d each: lower spec.replicas, or raise the server's max_connections or the CONNECTION LIMIT of its role or database",
-			a.Entitled, facts.Poolers.Bounded, facts.Poolers.Wanted, a.Floor)
+	case tooLittle(facts, a) != "":
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonInsufficientBudget, "%s", tooLittle(facts, a))
 	case a.Waiting > 0:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonWaitingForRelease,
 			"%d of the pool's pods wait for connections that others have yet to let go of", a.Waiting)
@@ -148,6 +138,23 @@ func budgetGranted(facts Facts) metav1.Condition {
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "No pod has asked for connections yet")
 	}
 	return condition(kind, metav1.ConditionTrue, poolv1.ReasonGranted, "%d of %d connections granted", a.Granted, a.Share)
+}
+
+// tooLittle says what the pool's part does not suffice for; empty where it does.
+func tooLittle(facts Facts, a *Account) string {
+	switch {
+	case wanted(facts) == 0:
+	case a.Entitled == 0 && a.Minimum > a.Floor:
+		return fmt.Sprintf("Upstream %s has %d connections for pools and the pool's minimum of %d does not fit beside those of the pools that run: lower it or theirs, or raise the server's max_connections",
+			a.Upstream, a.Budget, a.Minimum)
+	case a.Entitled < a.Floor:
+		return fmt.Sprintf("Upstream %s has %d connections for pools and none is left for this one: a pooler needs at least %d; raise the server's max_connections or the CONNECTION LIMIT of its role or database, or lower the claims of its other pools",
+			a.Upstream, a.Budget, a.Floor)
+	case facts.Poolers != nil && facts.Poolers.Bounded < facts.Poolers.Wanted:
+		return fmt.Sprintf("The pool's %d connections are enough for %d of %d poolers at %d each: lower spec.replicas, or raise the server's max_connections or the CONNECTION LIMIT of its role or database",
+			a.Entitled, facts.Poolers.Bounded, facts.Poolers.Wanted, a.Floor)
+	}
+	return ""
 }
 
 func wanted(facts Facts) int32 {
