@@ -32,6 +32,10 @@ func TestSame(t *testing.T) {
 		"unreadable to one of two roles":    {one, blind, true},
 		"unreadable, another address":       {blind, with(func(i *Identity) { i.SystemIdentifier, i.Address = "", "10.0.0.2" }), false},
 		"unreadable, another port":          {blind, with(func(i *Identity) { i.SystemIdentifier, i.Port = "", 5433 }), false},
+		"other limits, which a server can not change while it runs": {
+			with(func(i *Identity) { i.Slots.MaxConnections = 100 }), with(func(i *Identity) { i.Slots.MaxConnections = 90 }), false,
+		},
+		"limits known of one only":          {one, with(func(i *Identity) { i.Slots.MaxConnections = 90 }), true},
 		"unreadable, another version":       {blind, with(func(i *Identity) { i.SystemIdentifier, i.Version = "", "18.2" }), false},
 		"unreadable, and without addresses": {with(func(i *Identity) { i.SystemIdentifier, i.Address = "", "" }), with(func(i *Identity) { i.SystemIdentifier, i.Address = "", "" }), false},
 		"nothing known of either":           {Identity{}, Identity{}, false},
@@ -63,12 +67,44 @@ func TestRealServersAreToldApart(t *testing.T) {
 	}
 
 	standby.Exec(t, `select pg_promote()`)
-	if promoted := observe(t, at(standby)); promoted.InRecovery || !promoted.Identity().Same(second.Identity()) {
+	promoted := observe(t, at(standby))
+	if promoted.InRecovery || !promoted.Identity().Same(second.Identity()) {
 		t.Errorf("a promotion made another server of it: %+v and %+v", second.Identity(), promoted.Identity())
+	}
+	if promoted.SystemIdentifier != first.SystemIdentifier || promoted.Identity().Same(first.Identity()) {
+		t.Errorf("a server %+v and its clone %+v, both taking writes, count as one", first.Identity(), promoted.Identity())
 	}
 
 	primary.Restart(t)
 	if again := observe(t, at(primary)); again.Identity().Same(first.Identity()) || again.SystemIdentifier != first.SystemIdentifier {
 		t.Errorf("after a restart: %+v, before it: %+v", again.Identity(), first.Identity())
+	}
+}
+
+func TestOneServerIsKnownThroughEveryAddress(t *testing.T) {
+	t.Parallel()
+	server := aServer(t, map[string]string{"listen_addresses": "127.0.0.1,127.0.0.2"},
+		testenv.WithHBA("host all all 127.0.0.0/8 scram-sha-256"))
+	through := func(host string, changes ...func(*Source)) Identity {
+		return observe(t, at(server, append(changes, func(s *Source) { s.Host = host })...)).Identity()
+	}
+	first, second := through("127.0.0.1"), through("127.0.0.2")
+	if first.Address == second.Address || !first.Same(second) {
+		t.Errorf("%+v and %+v count as two servers", first, second)
+	}
+	if named := through(localhost); !named.Same(first) || !named.Same(second) {
+		t.Errorf("%+v counts as another server than %+v and %+v", named, first, second)
+	}
+
+	admin := server.Connect(t, testenv.SuperuserName, testenv.SuperuserPassword, "shop")
+	if _, err := admin.Exec(t.Context(), `revoke execute on function pg_control_system() from public`); err != nil {
+		t.Fatal(err)
+	}
+	blind, blinder := through("127.0.0.1"), through("127.0.0.2")
+	if blind.SystemIdentifier != "" || !blind.Same(through("127.0.0.1")) || !blind.Same(first) {
+		t.Errorf("without its identifier %+v is not known again at one address", blind)
+	}
+	if blind.Same(blinder) {
+		t.Error("two addresses that show no identifier count as one server")
 	}
 }
