@@ -122,7 +122,7 @@ func (a Admin) Servers(ctx context.Context) ([]ServerState, error) {
 		asked, _ := time.ParseInLocation("2006-01-02 15:04:05 MST", row["request_time"], time.Local) // Empty before the first.
 		states = append(states, ServerState{
 			ID: numbers.wide("id"), Database: row["database"],
-			Active: row["state"] == "active", Login: row["state"] == "login" || row["state"] == "new",
+			Active: row["state"] == "active", Login: row["state"] == "new",
 			RemotePID: numbers.get("remote_pid"), RequestTime: asked,
 		})
 		err = numbers.err

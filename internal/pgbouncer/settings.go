@@ -74,9 +74,10 @@ var constants = map[string]string{
 	"query_timeout":       "0",
 	"transaction_timeout": "0",
 
-	// Server connections. A pool that finds no room tries again once a second and
-	// not faster, as each try costs the server a process. A serverless server that
-	// wakes up needs some seconds; one that sleeps must not be kept awake by us.
+	// Server connections. A pool that finds no room tries again after a second and
+	// then ever more seldom (package pooler), as each try costs the server a process.
+	// A serverless server that wakes up needs some seconds; one that sleeps must not
+	// be kept awake by us.
 	"server_connect_timeout": "15",
 	"server_idle_timeout":    "60",
 	"server_lifetime":        "3600",
