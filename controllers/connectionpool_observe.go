@@ -156,10 +156,12 @@ func (r *ConnectionPoolReconciler) look(ctx context.Context, p *pass) error {
 		return err
 	}
 	if r.due(ctx, p, digest) {
+		began := r.Clock.Now()
 		r.probe(ctx, p, digest)
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("looking at the server: %w", err) // A manager that stops has learnt nothing.
 		}
+		r.Records.looks.note(client.ObjectKeyFromObject(p.pool), p.record, began)
 		r.Records.SetPool(client.ObjectKeyFromObject(p.pool), p.record)
 		r.Signals.Upstream(ctx, p.record.Upstream)
 	}
@@ -199,7 +201,6 @@ func (r *ConnectionPoolReconciler) due(ctx context.Context, p *pass, digest [32]
 
 // probe looks at the server and notes what came of it.
 func (r *ConnectionPoolReconciler) probe(ctx context.Context, p *pass, digest [32]byte) {
-	began := r.Clock.Now()
 	observation, err := r.Observer.Observe(ctx, p.source)
 	declared := declaredBy(p.pool)
 	record := p.record
@@ -230,9 +231,6 @@ func (r *ConnectionPoolReconciler) probe(ctx context.Context, p *pass, digest [3
 	}
 	record.Interval = interval(p, record)
 	p.record = record
-	if ctx.Err() == nil {
-		r.Records.looks.note(client.ObjectKeyFromObject(p.pool), record, began)
-	}
 }
 
 func declaredBy(pool *poolv1.ConnectionPool) *int32 {

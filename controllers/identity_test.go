@@ -52,14 +52,14 @@ func isOn(t *testing.T, pool *poolv1.ConnectionPool, upstream string) {
 }
 
 // onOneServer makes two pools that name one server by two names, and returns its Upstream.
-func onOneServer(t *testing.T, max int32) (first, second *poolv1.ConnectionPool, hosts [2]string, u *poolv1.Upstream) {
+func onOneServer(t *testing.T, most int32) (first, second *poolv1.ConnectionPool, hosts [2]string, u *poolv1.Upstream) {
 	t.Helper()
 	ns := namespace(t)
 	hosts[0], hosts[1] = server(t, 100), server(t, 100)
 	leadsTo(hosts[1], observed(hosts[0], 100))
-	first = serve(t, ns, "first", hosts[0], atMost(max))
+	first = serve(t, ns, "first", hosts[0], atMost(most))
 	u = upstreamFor(t, first, func(gomega.Gomega, *poolv1.Upstream) {})
-	second = serve(t, ns, "second", hosts[1], atMost(max))
+	second = serve(t, ns, "second", hosts[1], atMost(most))
 	isOn(t, second, u.Name)
 	u = upstreamFor(t, first, func(g gomega.Gomega, u *poolv1.Upstream) {
 		g.Expect(addresses(u)).To(gomega.Equal([]string{hosts[0] + ":5432", hosts[1] + ":5432"}))
@@ -155,16 +155,16 @@ func (s *sums) neverAbove(t *testing.T, budget int32) {
 
 // unlike makes two pools on two Upstreams whose servers look different, until the
 // function it returns lets the second host be known as the first.
-func unlike(t *testing.T, max int32) (elder, younger *poolv1.ConnectionPool, reveal func()) {
+func unlike(t *testing.T, most int32) (elder, younger *poolv1.ConnectionPool, reveal func()) {
 	t.Helper()
 	ns := namespace(t)
 	a, b := server(t, 100), server(t, 100)
 	hidden := observed(a, 100)
 	hidden.SystemIdentifier, hidden.ServerAddress, hidden.ServerPort = "", "10.9.8.7", 5432
 	leadsTo(b, hidden)
-	elder = serve(t, ns, "elder", a, atMost(max))
+	elder = serve(t, ns, "elder", a, atMost(most))
 	known(t, elder)
-	younger = serve(t, ns, "younger", b, atMost(max))
+	younger = serve(t, ns, "younger", b, atMost(most))
 	known(t, younger)
 	if elder.Status.Upstream.Name == younger.Status.Upstream.Name {
 		t.Fatal("what is not known counts as the same server")

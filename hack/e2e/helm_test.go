@@ -41,6 +41,7 @@ func TestInstalledByHelm(t *testing.T) {
 	t.Run("only the operator sets, changes or removes a grant", s.grantsAreTheOperators)
 	t.Run("the budget holds under 200 clients and leaves others in", s.budgetHolds)
 	t.Run("poolers are added and removed within the budget", s.scales)
+	t.Run("one server under several names is one upstream", s.oneServer)
 	t.Run("a NetworkPolicy comes and goes with the spec", s.networkPolicy)
 	t.Run("the published Secret takes another name", s.renamesSecret)
 	t.Run("a settled pool is not written to", s.settles)

@@ -58,11 +58,15 @@ func TestJudge(t *testing.T) {
 			old, []Sight{saw("a", fresh, 10, 11)}, 12, Verdict{Identity: fresh},
 		},
 		"one shows another, the other was not looked at since": {
-			old, []Sight{saw("a", fresh, 10, 11), saw("b", old, 9, 0)}, 12,
+			old,
+			[]Sight{saw("a", fresh, 10, 11), saw("b", old, 9, 0)},
+			12,
 			Verdict{Identity: old, Ask: map[string]time.Time{"b": at(11)}},
 		},
 		"a look that began before the difference showed is not together with it": {
-			old, []Sight{saw("a", fresh, 10, 12), saw("b", old, 11, 0)}, 13,
+			old,
+			[]Sight{saw("a", fresh, 10, 12), saw("b", old, 11, 0)},
+			13,
 			Verdict{Identity: old, Ask: map[string]time.Time{"b": at(12)}},
 		},
 		"all moved together": {
@@ -72,7 +76,9 @@ func TestJudge(t *testing.T) {
 			old, []Sight{saw("a", fresh, 10, 11), saw("b", old, 12, 0)}, 14, Verdict{Identity: old, Leave: []string{"a"}},
 		},
 		"all moved, twice, and one was not looked at after the second time": {
-			old, []Sight{saw("a", fresh, 10, 11), saw("b", third, 12, 13)}, 14,
+			old,
+			[]Sight{saw("a", fresh, 10, 11), saw("b", third, 12, 13)},
+			14,
 			Verdict{Identity: old, Ask: map[string]time.Time{"a": at(13)}},
 		},
 		"all moved, to different servers, and the leading endpoint keeps the Upstream": {
@@ -82,14 +88,18 @@ func TestJudge(t *testing.T) {
 			old, []Sight{saw("a", fresh, 10, 11), failed("b", old, 12)}, 13, Verdict{Identity: fresh},
 		},
 		"one that was never looked at is waited for": {
-			old, []Sight{saw("a", fresh, 10, 11), {Endpoint: "b", Identity: old}}, 12,
+			old,
+			[]Sight{saw("a", fresh, 10, 11), {Endpoint: "b", Identity: old}},
+			12,
 			Verdict{Identity: old, Ask: map[string]time.Time{"b": at(11)}},
 		},
 		"but not for ever": {
 			old, []Sight{saw("a", fresh, 10, 11), {Endpoint: "b", Identity: old}}, 31, Verdict{Identity: fresh},
 		},
 		"a role that is refused says nothing of an endpoint": {
-			old, []Sight{saw("a", fresh, 10, 11), failed("a", old, 12), saw("b", old, 12, 0)}, 13,
+			old,
+			[]Sight{saw("a", fresh, 10, 11), failed("a", old, 12), saw("b", old, 12, 0)},
+			13,
 			Verdict{Identity: old, Leave: []string{"a"}},
 		},
 		"looks of two roles, one of which can not read the identifier": {

@@ -23,15 +23,15 @@ func TestSame(t *testing.T) {
 		a, b Identity
 		want bool
 	}{
-		"itself":                            {one, one, true},
-		"itself in another time zone":       {one, with(func(i *Identity) { i.StartTime = i.StartTime.In(time.FixedZone("x", 3600)) }), true},
-		"itself through another address":    {one, with(func(i *Identity) { i.Address = "10.0.0.2" }), true},
-		"a replica, clone or branch":        {one, with(func(i *Identity) { i.StartTime = i.StartTime.Add(time.Microsecond) }), false},
-		"other data, started together":      {one, with(func(i *Identity) { i.SystemIdentifier = "8" }), false},
-		"unreadable, the rest agrees":       {blind, blind, true},
-		"unreadable to one of two roles":    {one, blind, true},
-		"unreadable, another address":       {blind, with(func(i *Identity) { i.SystemIdentifier, i.Address = "", "10.0.0.2" }), false},
-		"unreadable, another port":          {blind, with(func(i *Identity) { i.SystemIdentifier, i.Port = "", 5433 }), false},
+		"itself":                         {one, one, true},
+		"itself in another time zone":    {one, with(func(i *Identity) { i.StartTime = i.StartTime.In(time.FixedZone("x", 3600)) }), true},
+		"itself through another address": {one, with(func(i *Identity) { i.Address = "10.0.0.2" }), true},
+		"a replica, clone or branch":     {one, with(func(i *Identity) { i.StartTime = i.StartTime.Add(time.Microsecond) }), false},
+		"other data, started together":   {one, with(func(i *Identity) { i.SystemIdentifier = "8" }), false},
+		"unreadable, the rest agrees":    {blind, blind, true},
+		"unreadable to one of two roles": {one, blind, true},
+		"unreadable, another address":    {blind, with(func(i *Identity) { i.SystemIdentifier, i.Address = "", "10.0.0.2" }), false},
+		"unreadable, another port":       {blind, with(func(i *Identity) { i.SystemIdentifier, i.Port = "", 5433 }), false},
 		"other limits, which a server can not change while it runs": {
 			with(func(i *Identity) { i.Slots.MaxConnections = 100 }), with(func(i *Identity) { i.Slots.MaxConnections = 90 }), false,
 		},
