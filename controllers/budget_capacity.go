@@ -39,10 +39,13 @@ func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) 
 	var newest Record
 	for i := range s.pools {
 		record := r.Records.Pool(client.ObjectKeyFromObject(&s.pools[i]))
-		if record.Upstream != upstream.Name || !s.identity.counts(record.Observation) {
+		if record.Upstream != upstream.Name {
 			continue
 		}
 		s.look.asked = true
+		if !s.identity.counts(record.Observation) {
+			continue // What is at this address now has yet to be judged.
+		}
 		s.look.pooled = s.look.pooled || record.Pooled
 		if record.Problem != nil && !status.Full(record.Problem.Reason) {
 			continue
