@@ -54,6 +54,14 @@ func TestTheAPIServerRefusesWithWordsThatHelp(t *testing.T) {
 		"a weight below 1": {
 			pool(func(p *poolv1.ConnectionPool) { p.Spec.ServerConnections.Weight = -1 }), "greater than or equal to 1",
 		},
+		"a minimum above the maximum": {
+			pool(func(p *poolv1.ConnectionPool) {
+				p.Spec.ServerConnections = poolv1.ServerConnections{Minimum: 5, Maximum: 4}
+			}), "lower the one or raise the other",
+		},
+		"a namespace of which nothing is said": {
+			upstream(func(u *poolv1.Upstream) { u.Spec.Namespaces = []poolv1.NamespaceClaim{{Name: "shop"}} }), "name a weight, a maximum or both",
+		},
 		"a load balancer's setting without one": {
 			pool(func(p *poolv1.ConnectionPool) { p.Spec.Service.LoadBalancerClass = "x" }), "loadBalancerClass needs type: LoadBalancer",
 		},
@@ -87,6 +95,24 @@ func TestTheAPIServerRefusesWithWordsThatHelp(t *testing.T) {
 				t.Errorf("the refusal does not say %q:\n%v", c.words, err)
 			}
 		})
+	}
+}
+
+func TestAWeightOf0IsRefused(t *testing.T) {
+	spec := map[string]any{"upstream": map[string]any{"secretRef": map[string]any{"name": "x"}}, "serverConnections": map[string]any{"weight": int64(0)}}
+	pool := map[string]any{
+		"apiVersion": "poolfleet.dev/v1alpha1", "kind": "ConnectionPool",
+		"metadata": map[string]any{"namespace": namespace(t), "name": "weightless"}, "spec": spec,
+	}
+	upstream := map[string]any{
+		"apiVersion": "poolfleet.dev/v1alpha1", "kind": "Upstream", "metadata": map[string]any{"name": "weightless"},
+		"spec": map[string]any{"namespaces": []any{map[string]any{"name": "shop", "weight": int64(0)}}},
+	}
+	for _, object := range []map[string]any{pool, upstream} {
+		err := api.Create(t.Context(), &unstructured.Unstructured{Object: object})
+		if err == nil || !strings.Contains(err.Error(), "weight in body should be greater than or equal to 1") {
+			t.Errorf("%s: got %v", object["kind"], err)
+		}
 	}
 }
 

@@ -157,7 +157,9 @@ func (r *BudgetReconciler) keyOf(
 	return key
 }
 
-// noteUse keeps what the clients of each pool have use for, where all its pods said so.
+// noteUse keeps what the clients of each pool have use for, where all its pods said
+// so. Clients that wait need not wait for a pod that is lost: they have use for more in
+// any case.
 func (r *BudgetReconciler) noteUse(s *sighting) {
 	use := map[types.NamespacedName]budget.Usage{}
 	silent := map[types.NamespacedName]bool{}
@@ -173,7 +175,7 @@ func (r *BudgetReconciler) noteUse(s *sighting) {
 	}
 	for i := range s.pools {
 		pool := client.ObjectKeyFromObject(&s.pools[i])
-		if sum, known := use[pool]; known && !silent[pool] {
+		if sum, known := use[pool]; known && (!silent[pool] || sum.Starved > 0) {
 			r.Records.NoteUse(pool, s.now, sum)
 		}
 	}
