@@ -42,6 +42,7 @@ func TestInstalledByHelm(t *testing.T) {
 	t.Run("the budget holds under 200 clients and leaves others in", s.budgetHolds)
 	t.Run("poolers are added and removed within the budget", s.scales)
 	t.Run("one server under several names is one upstream", s.oneServer)
+	t.Run("a name that leads to another server takes its pool along", s.repointed)
 	t.Run("a NetworkPolicy comes and goes with the spec", s.networkPolicy)
 	t.Run("the published Secret takes another name", s.renamesSecret)
 	t.Run("a settled pool is not written to", s.settles)

@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/hack/e2e/internal/install"
 )
 
 // oneServer has pools name the story's server in other ways: by its address, by
@@ -50,7 +52,7 @@ func (s *story) oneServer(t *testing.T) {
 }
 
 // nameServer makes a pool, and a Secret that names the story's server by a host.
-func (s *story) nameServer(t *testing.T, name, host string) *poolv1.ConnectionPool {
+func (s *story) nameServer(t *testing.T, name, host string, edits ...func(*poolv1.ConnectionPoolSpec)) *poolv1.ConnectionPool {
 	t.Helper()
 	u, err := url.Parse(s.url)
 	if err != nil {
@@ -58,7 +60,7 @@ func (s *story) nameServer(t *testing.T, name, host string) *poolv1.ConnectionPo
 	}
 	u.Host = host + ":5432"
 	s.create(t, aSecret(s.namespace, name+"-db", u.String()))
-	pool := aPool(s.namespace, name, withReplicas(1))
+	pool := aPool(s.namespace, name, append(edits, withReplicas(1))...)
 	s.create(t, pool)
 	return pool
 }
@@ -87,4 +89,49 @@ func (s *story) shares(t *testing.T, addresses []string, pools int) error {
 		return fmt.Errorf("pools are entitled to %d and hold %d of a budget of %d", sum, held, budget)
 	}
 	return nil
+}
+
+// repointed has a Service lead to another server: the pool that names it moves
+// there, and nobody else does.
+func (s *story) repointed(t *testing.T) {
+	second := s.startServer(t, install.Postgres{Namespace: s.namespace, Name: "second", Settings: []string{"max_connections=30"}})
+	second.run(t, fmt.Sprintf("create role shop login password '%s'", passwordOf(t, s.url)))
+	second.run(t, "create database shop owner shop")
+	service := &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "database"},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"app": s.server.Name}, Ports: []corev1.ServicePort{{Port: 5432}}},
+	}
+	s.create(t, service)
+	pool := s.nameServer(t, "follows", "database."+s.namespace+".svc", lookingOften)
+	s.awaitReady(t, pool)
+	home := s.upstreamOf(t, s.pool)
+	if pool.Status.Upstream.Name != home.Name {
+		t.Fatalf("the pool is on Upstream %s, not %s", pool.Status.Upstream.Name, home.Name)
+	}
+	url := string(s.published(t, pool).Data["DATABASE_URL"])
+
+	s.change(t, service, func() { service.Spec.Selector["app"] = second.Name })
+	eventually(t, "the pool is on an Upstream of the second server", func() error {
+		s.get(t, pool)
+		if u := s.upstreamOf(t, pool); u.Name == home.Name || u.Status.Capacity.MaxConnections == nil || *u.Status.Capacity.MaxConnections != 30 {
+			return fmt.Errorf("it is on %s", u.Name)
+		}
+		return nil
+	})
+	eventually(t, "its clients are served by the second server, by new poolers alone", func() error {
+		limit, err := s.query(t.Context(), url, "show max_connections")
+		if err != nil || limit != "30" {
+			return fmt.Errorf("a client sees %q, %w", limit, err)
+		}
+		if pods := s.poolers(t, pool); len(pods) != 1 {
+			return fmt.Errorf("there are %d poolers", len(pods))
+		}
+		return nil
+	})
+	s.get(t, s.pool)
+	after := s.upstreamOf(t, s.pool)
+	if after.UID != home.UID || strings.Contains(fmt.Sprint(after.Status.Endpoints), service.Name+".") {
+		t.Errorf("the pool that stayed is on Upstream %s with endpoints %v", after.Name, after.Status.Endpoints)
+	}
+	s.remove(t, pool)
 }
