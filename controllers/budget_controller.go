@@ -104,7 +104,11 @@ func (r *BudgetReconciler) record(ctx context.Context, upstream *poolv1.Upstream
 	written := upstream.DeepCopy()
 	written.Status = want
 	// The resourceVersion that was read goes along: a writer with an older view gets a conflict.
-	if err := r.Status().Update(ctx, written); err != nil {
+	err := r.Status().Update(ctx, written)
+	if apierrors.IsInvalid(err) {
+		return nil, fmt.Errorf("writing the ledger of upstream %s: %s", upstream.Name, err.Error()) // No conflict: it has to be seen.
+	}
+	if err != nil {
 		return nil, fmt.Errorf("writing the ledger of upstream %s: %w", upstream.Name, err)
 	}
 	return written, nil
@@ -142,7 +146,7 @@ const birth = 10 * time.Second
 
 // newborn is an Upstream of which nothing is to be said yet.
 func (r *BudgetReconciler) newborn(upstream *poolv1.Upstream, seen *sighting) bool {
-	return r.young(upstream) && len(seen.pools) == 0 && len(upstream.Status.Ledger) == 0 && upstream.DeletionTimestamp.IsZero()
+	return r.young(upstream) && len(seen.pools) == 0 && len(upstream.Status.Ledger) == 0 && !merged(upstream) && upstream.DeletionTimestamp.IsZero()
 }
 
 // young spares an Upstream whose first pool is still on its way to it.

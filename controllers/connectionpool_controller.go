@@ -112,7 +112,7 @@ func (r *ConnectionPoolReconciler) SetupWithManager(mgr manager.Manager) error {
 	}
 	return b.
 		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(r.poolsOfSecret)).
-		Watches(&poolv1.Upstream{}, handler.EnqueueRequestsFromMapFunc(r.poolsOfUpstream)).
+		Watches(&poolv1.Upstream{}, r.onUpstream()).
 		WatchesRawSource(source.Channel(r.Signals.pools, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).
 		Complete(reconcile.Func(func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {
