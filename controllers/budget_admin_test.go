@@ -11,6 +11,7 @@ import (
 	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
@@ -282,4 +283,38 @@ func TestAnUpstreamTakenAwayByForceIsRebuiltFromItsPodsBeforeAnythingIsRaised(t 
 	pods.setStubborn(pod, false)
 	grantOf(t, late2, 46)
 	grantOf(t, pod, 46)
+}
+
+func TestAnUpstreamDeletedWhileItIsInUseHandsItsConnectionsOver(t *testing.T) {
+	pool := serve(t, namespace(t), "deleted", server(t, 100))
+	pod := podOf(t, pool, "deleted-a")
+	grantOf(t, pod, 92)
+	old := upstreamFor(t, pool, func(gomega.Gomega, *poolv1.Upstream) {})
+	if err := api.Delete(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	next := upstreamFor(t, pool, func(g gomega.Gomega, u *poolv1.Upstream) { g.Expect(u.UID).NotTo(gomega.Equal(old.UID)) })
+	fresh := podOf(t, pool, "deleted-b") // As the rollout to the new Upstream makes it.
+	eventually(t, func(g gomega.Gomega) {
+		var held int32
+		for _, u := range []*poolv1.Upstream{old, next} {
+			g.Expect(api.Get(t.Context(), client.ObjectKeyFromObject(u), u)).To(gomega.Succeed())
+			for _, e := range u.Status.Ledger {
+				held += *e.Held
+			}
+		}
+		if held > 92 {
+			t.Fatalf("pods may hold %d of 92 under two names of one server", held)
+		}
+		g.Expect(next.Status.Ledger).To(gomega.HaveLen(1))
+		g.Expect(*next.Status.Ledger[0].Granted).To(gomega.BeNumerically(">", 0))
+	})
+	if err := api.Delete(t.Context(), pod, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	grantOf(t, fresh, 92)
+	eventually(t, func(g gomega.Gomega) {
+		err := api.Get(t.Context(), client.ObjectKeyFromObject(old), &poolv1.Upstream{})
+		g.Expect(apierrors.IsNotFound(err)).To(gomega.BeTrue(), "%v", err)
+	})
 }
