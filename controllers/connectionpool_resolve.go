@@ -89,7 +89,7 @@ func (r *ConnectionPoolReconciler) tellMove(p *pass, before string) {
 	if before == "" || before == p.upstream.Name {
 		return
 	}
-	r.Recorder.Eventf(p.pool, p.upstream, corev1.EventTypeNormal, "Moved", "Resolve",
+	r.Recorder.Eventf(p.pool, p.upstream, corev1.EventTypeNormal, poolv1.EventMoved, "Resolve",
 		"The pool moved from Upstream %s to %s, which its address leads to now: its pods are replaced one after another", before, p.upstream.Name)
 }
 

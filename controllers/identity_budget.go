@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -116,7 +117,9 @@ func (r *BudgetReconciler) unite(ctx context.Context, upstream *poolv1.Upstream,
 		if err := r.Update(ctx, marked); err != nil {
 			return fmt.Errorf("marking upstream %s as the same server as %s: %w", twin.Name, upstream.Name, err)
 		}
-		log.FromContext(ctx).Info("Two upstreams are one server", "upstream", klog.KObj(upstream), "younger", klog.KObj(twin))
+		log.FromContext(ctx).Info("Two upstreams are one server", "upstream", klog.KObj(upstream), "other", klog.KObj(twin))
+		r.Recorder.Eventf(twin, upstream, corev1.EventTypeNormal, poolv1.EventMerged, "Unite",
+			"This is the same server as Upstream %s: the pools move there, and what their pods hold counts there until they are gone", upstream.Name)
 		r.Signals.Upstream(ctx, twin.Name)
 	}
 	return nil

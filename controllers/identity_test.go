@@ -91,7 +91,7 @@ func movesOf(t *testing.T, pool *poolv1.ConnectionPool) int {
 		t.Fatal(err)
 	}
 	return len(slices.DeleteFunc(list.Items, func(e eventsv1.Event) bool {
-		return e.Reason != "Moved" || e.Regarding.Name != pool.Name
+		return e.Reason != poolv1.EventMoved || e.Regarding.Name != pool.Name
 	}))
 }
 
@@ -198,6 +198,7 @@ func TestTwoUpstreamsThatProveToBeOneServerBecomeOne(t *testing.T) {
 		g.Expect(addresses(u)).To(gomega.HaveLen(2))
 		g.Expect(u.Status.Pools).To(gomega.HaveLen(2))
 	})
+	told(t, from, poolv1.EventMerged)
 	// 52 of 92 are left while the pod that is to go holds its 40 under the other name.
 	c := podOf(t, younger, "younger-b")
 	grantOf(t, c, 26)

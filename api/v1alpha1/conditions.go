@@ -157,6 +157,10 @@ const (
 	EventGrantRefused = "GrantRefused"
 	// EventLoginsRefused means that the server has no room for connections that were granted.
 	EventLoginsRefused = "LoginsRefused"
+	// EventMoved means that the pool's address leads to another server than before.
+	EventMoved = "Moved"
+	// EventMerged means that the Upstream proved to be the same server as an older one.
+	EventMerged = "Merged"
 )
 
 // UpstreamFinalizer keeps an Upstream while its ledger has entries: without the
