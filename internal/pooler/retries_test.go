@@ -18,24 +18,26 @@ import (
 func TestTheIntervalDoublesFromTheBaseToALimit(t *testing.T) {
 	for _, c := range []struct {
 		base, wait string
+		have       int
 		want       []time.Duration
 	}{
-		{"0.2", "", []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond}},
-		{"", "", []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 15 * time.Second}},
-		{"", "6", []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}},
-		{"", "0", []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}},
-		{"60", "", []time.Duration{time.Minute, time.Minute}},
+		{"0.2", "", 1, []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond}},
+		{"", "", 1, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 15 * time.Second}},
+		{"", "", 0, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 4 * time.Second}},
+		{"", "6", 1, []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}},
+		{"", "0", 1, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}},
+		{"60", "", 1, []time.Duration{time.Minute, time.Minute}},
 	} {
 		cfg := pgbouncer.Config{Parameters: map[string]string{"server_login_retry": c.base, "query_wait_timeout": c.wait}}
 		r, got := retries{}, []time.Duration(nil)
 		for i := range c.want {
-			r.slower(int64(i+1), logins{newest: 7}, time.Now(), cfg)
+			r.slower(int64(i+1), logins{count: c.have, newest: 7}, time.Now(), cfg)
 			got = append(got, r.interval)
 		}
 		if diff := cmp.Diff(c.want, got); diff != "" {
 			t.Errorf("base %q, clients wait for %q (-want +got):\n%s", c.base, c.wait, diff)
 		}
-		if r.slower(100, logins{newest: 8}, time.Now(), cfg); r.interval != c.want[0] {
+		if r.slower(100, logins{count: c.have, newest: 8}, time.Now(), cfg); r.interval != c.want[0] {
 			t.Errorf("base %q: after a login that succeeded the interval is %s, want %s", c.base, r.interval, c.want[0])
 		}
 	}

@@ -15,6 +15,9 @@ const (
 	// longestRetry bounds the time between two logins that the server refuses for
 	// want of room, as does half of the time that a client waits for a connection.
 	longestRetry = 15 * time.Second
+	// longestWithout bounds it for a pooler that has no server connection at all:
+	// PgBouncer turns new clients away then for as long as its last login failed.
+	longestWithout = 4 * time.Second
 	// dueWithin is how late a try may be that somebody waits for.
 	dueWithin = 2 * time.Second
 	// roomNews is how often at most the log says that there is no room.
@@ -50,6 +53,9 @@ func (r *retries) slower(refused int64, have logins, now time.Time, cfg pgbounce
 	base, longest := cfg.LoginRetry(), longestRetry
 	if wait := cfg.QueryWait(); wait > 0 {
 		longest = min(longest, wait/2)
+	}
+	if have.count == 0 {
+		longest = min(longest, longestWithout)
 	}
 	if have.newest > r.had.newest {
 		r.interval = 0
