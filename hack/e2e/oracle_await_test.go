@@ -204,7 +204,7 @@ func (o *oracle) tell(t *testing.T) {
 	t.Helper()
 	t.Logf("what was done:%s", &o.timeline)
 	if t.Failed() {
-		t.Log(o.account(context.Background()))
+		t.Log("how things stand:" + o.account(context.Background()))
 	}
 }
 
@@ -212,7 +212,7 @@ func (o *oracle) tell(t *testing.T) {
 func (o *oracle) account(ctx context.Context) string {
 	var upstream poolv1.Upstream
 	if err := o.client.Get(ctx, types.NamespacedName{Name: o.upstream}, &upstream); err != nil {
-		return "\n    no account: " + err.Error()
+		return "\n    there is no account: " + err.Error()
 	}
 	status := upstream.Status
 	lines := slices.Clone(status.Account)
