@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -41,13 +42,27 @@ func (r *BudgetReconciler) rebuild(ctx context.Context, upstream *poolv1.Upstrea
 	if err != nil {
 		return err
 	}
+	r.adopt(ctx, s, known, pods)
+	return nil
+}
+
+// adopt takes the pods without an entry as they are live.
+func (r *BudgetReconciler) adopt(ctx context.Context, s *sighting, known map[string]bool, pods []corev1.Pod) {
+	live := map[string]bool{}
 	for i := range pods {
-		if pod := &pods[i]; !known[string(pod.UID)] && holds(pod) && r.ours(ctx, s, pod) {
+		pod, uid := &pods[i], string(pods[i].UID)
+		live[uid] = true
+		stranger := holds(pod) && r.ours(ctx, s, pod)
+		if known[uid] || !stranger && s.pods[uid] == nil {
+			continue
+		}
+		s.pods[uid] = pod
+		if stranger {
 			s.strangers = append(s.strangers, entryOf(pod))
-			s.pods[string(pod.UID)] = pod
 		}
 	}
-	return nil
+	// A cache that is behind shows pods whose entries were freed when they ended.
+	maps.DeleteFunc(s.pods, func(uid string, _ *corev1.Pod) bool { return !known[uid] && !live[uid] })
 }
 
 // holds reports whether a pod was granted connections, or parked, and is not over.
@@ -86,11 +101,13 @@ func (r *BudgetReconciler) livePods(ctx context.Context) ([]corev1.Pod, error) {
 }
 
 // incomplete reports whether pods that a lost ledger does not know have yet to say
-// what they hold. Until then nothing is decided.
+// what they hold. Until then nothing is decided. A pod that has not come to its
+// annotation's number could still obey an older one, which may have allowed more.
 func (r *BudgetReconciler) incomplete(s *sighting) bool {
 	silent := false
 	for _, e := range s.strangers {
-		silent = silent || running(s.pods[e.UID]) && !s.heard[e.UID]
+		pod := s.pods[e.UID]
+		silent = silent || running(pod) && (!s.heard[e.UID] || s.acks[e.UID].Gen < told(pod).Gen)
 	}
 	since := r.Records.lostFor(s.upstream, silent, s.now)
 	return silent && since < rebuildPatience
