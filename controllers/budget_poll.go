@@ -47,6 +47,9 @@ func (r *BudgetReconciler) ask(ctx context.Context, s *sighting) {
 	s.heard = map[string]bool{}
 	for _, entry := range slices.Concat(s.ledger.Entries, s.strangers) {
 		known, heard := r.Records.Ack(types.UID(entry.UID))
+		if outdated(entry, known) {
+			known, heard = contract.Status{}, false
+		}
 		if heard {
 			p.mu.Lock() // Answers to earlier questions may be coming in already.
 			s.acks[entry.UID] = known
@@ -127,6 +130,13 @@ func isTimeout(err error) bool {
 // settled reports whether a pod has acknowledged all that its entry says.
 func settled(entry budget.Entry, ack contract.Status) bool {
 	return ack.UID == entry.UID && ack.Gen == entry.Gen && ack.Config == entry.Config && entry.Held == entry.Granted
+}
+
+// outdated reports whether a pod said that it had more than its entry allows it by
+// now: another leader has heard newer since. Or the entry was changed by hand, which
+// only a new answer can tell.
+func outdated(entry budget.Entry, ack contract.Status) bool {
+	return ack.Gen == entry.Gen && max(ack.Cap, ack.Current) > entry.Held
 }
 
 // leaving is a pod on its way out: what it says changes without a grant.
