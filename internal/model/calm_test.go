@@ -214,10 +214,6 @@ func (w *world) checkCalm() {
 
 // checkFair holds what pools are entitled to against the shares by their claims.
 func (w *world) checkFair(u *poolv1.Upstream) {
-	reserve := budget.Reserve{Direct: new(int32(direct))}
-	if n := u.Spec.MaxServerConnections; n > 0 {
-		reserve.MaxServerConnections = &n
-	}
 	var claims []budget.Claim
 	for _, name := range w.poolNames() {
 		pool := w.pool(name)
@@ -228,7 +224,7 @@ func (w *world) checkFair(u *poolv1.Upstream) {
 			Floor:   int32(max(1, len(pool.Spec.Databases))), Replicas: value(pool.Spec.Replicas),
 		})
 	}
-	shares := budget.Shares(w.server.capacity().Budget(reserve).Connections, claims)
+	shares := budget.Shares(w.server.capacity().Budget(reserveOf(u)).Connections, claims)
 	for _, c := range claims {
 		if c.Replicas > 0 && shares[c.Key] == 0 {
 			return // Floors do not fit, and who runs keeps running: the order is not Shares'.

@@ -47,6 +47,9 @@ func (w *world) checkServer() {
 // and not from what the leader believes.
 func (w *world) checkWrite(l *leader, before, after *poolv1.Upstream) {
 	old, now := entries(before.Status.Ledger), entries(after.Status.Ledger)
+	for _, p := range w.pods {
+		p.note()
+	}
 	w.checkSum(l, before, after)
 	if value(after.Status.LedgerGeneration) < value(before.Status.LedgerGeneration) {
 		w.violate("I4: the ledger's number falls from %d to %d", value(before.Status.LedgerGeneration), value(after.Status.LedgerGeneration))
@@ -76,8 +79,11 @@ func (w *world) checkSum(l *leader, before, after *poolv1.Upstream) {
 	}
 	was, is := int32(0), int32(0)
 	for uid := range union(old, now, forgotten) {
-		was += max(old[uid], forgotten[uid], min(now[uid], l.canLearn(uid)))
+		was += max(old[uid], forgotten[uid])
 		is += max(now[uid], forgotten[uid])
+		if w.losesLedger {
+			was += max(min(now[uid], l.canLearn(uid))-max(old[uid], forgotten[uid]), 0)
+		}
 	}
 	if limit := l.budget(after); is > was && is > limit {
 		w.violate("I1: a write raises what is held from %d to %d, above the budget of %d", was, is, limit)
@@ -98,21 +104,34 @@ func (l *leader) canLearn(uid string) int32 {
 	return most
 }
 
-// budget is what pools may take by what this leader knows of the server.
+// budget is what pools may take by what this leader knows of the server: the newest
+// look for each pool, and where these differ the best of them.
 func (l *leader) budget(u *poolv1.Upstream) int32 {
 	known := budget.Capacity{
 		MaxConnections:    value(u.Status.Capacity.MaxConnections),
 		SuperuserReserved: value(u.Status.Capacity.SuperuserReserved), Reserved: value(u.Status.Capacity.Reserved),
 	}
-	if newest := l.newest(); !newest.at.IsZero() {
-		o := newest.observation
-		known = budget.Capacity{MaxConnections: o.MaxConnections, SuperuserReserved: o.SuperuserReserved, Reserved: o.Reserved}
+	if len(l.looks) == 0 {
+		return known.Budget(reserveOf(u)).Connections
 	}
+	most := int32(0)
+	for pool, o := range l.looks {
+		if l.failed[pool] && l.reachable() {
+			continue
+		}
+		known = budget.Capacity{MaxConnections: o.MaxConnections, SuperuserReserved: o.SuperuserReserved, Reserved: o.Reserved}
+		most = max(most, known.Budget(reserveOf(u)).Connections)
+	}
+	return most
+}
+
+// reserveOf is what the Upstream's administrator keeps from pools.
+func reserveOf(u *poolv1.Upstream) budget.Reserve {
 	reserve := budget.Reserve{Direct: new(int32(direct))}
 	if n := u.Spec.MaxServerConnections; n > 0 {
 		reserve.MaxServerConnections = &n
 	}
-	return known.Budget(reserve).Connections
+	return reserve
 }
 
 // checkFreed: an entry goes with its pod's object, or when all of it has ended.
@@ -128,18 +147,13 @@ func (w *world) checkFreed(e poolv1.LedgerEntry) {
 // checkEntry: held falls by the pod's own word alone; nothing rises on silence or
 // while more is held than there is.
 func (w *world) checkEntry(l *leader, old, e poolv1.LedgerEntry) {
-	p := w.byUID(e.UID)
 	was := min(value(old.Granted), value(old.Held))
-	if rises := *e.Granted > was && *e.Gen != value(old.Gen); rises && !l.reachable() && (p == nil || *e.Granted > p.granted) {
+	if rises := *e.Granted > was && *e.Gen != value(old.Gen); rises && !l.reachable() && *e.Granted > l.canLearn(e.UID) {
 		w.violate("I6: %s is raised from %d to %d, and no look at the server was good", e.UID, was, *e.Granted)
 	}
-	if p == nil {
-		return
-	}
-	if *e.Held < value(old.Held) && !p.hasSaid(value(old.Gen), *e.Held) {
+	if p := w.byUID(e.UID); p != nil && *e.Held < value(old.Held) && !p.hasSaid(value(old.Gen), *e.Held) {
 		w.violate("I3: held of %s falls from %d to %d, and it never said so of number %d or a later", p, value(old.Held), *e.Held, value(old.Gen))
 	}
-	p.granted = max(p.granted, *e.Granted)
 }
 
 // hasSaid is whether the pod has acknowledged the grant gen, or a later one, with no

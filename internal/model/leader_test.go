@@ -59,7 +59,7 @@ type leader struct {
 	records *controllers.Records
 	// looks are the newest good looks at the server by pool, failed the pools whose
 	// newest look found nothing.
-	looks  map[types.NamespacedName]look
+	looks  map[types.NamespacedName]postgres.Observation
 	failed map[types.NamespacedName]bool
 	// hearing chooses which pods' answers arrive, and how old they are.
 	hearing int
@@ -71,11 +71,6 @@ type leader struct {
 	// passes counts, so that the channels of Signals, which nobody reads, do not fill.
 	passes     int
 	reconciler *controllers.BudgetReconciler
-}
-
-type look struct {
-	observation postgres.Observation
-	at          time.Time
 }
 
 // pass is one Reconcile in a goroutine of its own. Either it runs or the scheduler
@@ -98,7 +93,7 @@ func newLeader(w *world, name string) *leader {
 // restart begins a new process, whose caches start lag states ago.
 func (l *leader) restart(lag int) {
 	l.kill()
-	l.records, l.looks, l.failed, l.heard = controllers.NewRecords(), map[types.NamespacedName]look{}, map[types.NamespacedName]bool{}, map[string]contract.Status{}
+	l.records, l.looks, l.failed, l.heard = controllers.NewRecords(), map[types.NamespacedName]postgres.Observation{}, map[types.NamespacedName]bool{}, map[string]contract.Status{}
 	l.listed = map[kind]snapshot{}
 	for k, states := range l.w.api.history {
 		l.seen[k] = max(len(states)-1-lag, 0)
@@ -278,7 +273,7 @@ func (l *leader) look(pool types.NamespacedName) {
 	record.ProbedAt, record.Problem = l.w.clock().Add(l.skew), nil
 	if l.w.server.up {
 		record.Observation = l.w.server.observation()
-		l.looks[pool] = look{record.Observation, record.ProbedAt}
+		l.looks[pool] = record.Observation
 		delete(l.failed, pool)
 	} else {
 		record.Problem = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonUnreachable, "nothing answers")
@@ -290,28 +285,14 @@ func (l *leader) look(pool types.NamespacedName) {
 	l.records.SetPool(pool, record)
 }
 
-// reachable is whether the newest look for some pool that it sees was a good one.
+// reachable is whether some pool's newest look was a good one.
 func (l *leader) reachable() bool {
 	for pool := range l.looks {
-		if !l.failed[pool] && l.listed[pools][pool] != nil {
+		if !l.failed[pool] {
 			return true
 		}
 	}
 	return false
-}
-
-// newest is what this leader knows of the server: the newest look for a pool that it
-// sees and that still reaches the server, else the newest of all.
-func (l *leader) newest() (found look) {
-	for pool, look := range l.looks {
-		if l.reachable() && (l.failed[pool] || l.listed[pools][pool] == nil) {
-			continue
-		}
-		if look.at.After(found.at) {
-			found = look
-		}
-	}
-	return found
 }
 
 // wireAsker carries questions to pods. An answer is of the time since the pass began:

@@ -7,11 +7,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/go-logr/logr"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 )
 
 // TestMain has runs long enough to lead somewhere, and as many as a test has time
@@ -45,4 +48,55 @@ func holds(t *rapid.T, env environment) {
 	if how := run(t, env, mutant{}, fail); how != "" {
 		fail(how)
 	}
+}
+
+// run is one run: a world, what happens in it, and how it calms down. It returns
+// what did not hold, with how it came to it; empty if all held.
+func run(t *rapid.T, env environment, m mutant, fail func(string)) string {
+	w := newWorld(env, m, rapid.Int32Range(8, 45).Draw(t, "max_connections"))
+	defer w.close()
+	c := &chance{w, t}
+	c.begin()
+	all := w.steps()
+	report := func() string {
+		if w.broken == "" {
+			return ""
+		}
+		return strings.Join([]string{w.broken, w.String()}, "\n")
+	}
+	t.Repeat(map[string]func(*rapid.T){"step": func(t *rapid.T) {
+		if w.broken != "" {
+			return
+		}
+		c.t = t
+		c.happen(all)
+		w.check()
+		if w.broken != "" {
+			fail(report())
+		}
+	}})
+	if w.broken == "" {
+		w.calm(c)
+	}
+	return report()
+}
+
+// begin makes the pools, and a few pods of each.
+func (c *chance) begin() {
+	for i := range 1 + c.upTo(2, "further pools") {
+		name := string(rune('a' + i))
+		c.addPool(name, rapid.Int32Range(1, 3).Draw(c.t, "replicas"), rapid.Int32Range(1, 3).Draw(c.t, "databases"), poolv1.ServerConnections{
+			Weight: rapid.SampledFrom([]int32{0, 100, 300}).Draw(c.t, "weight"),
+		})
+		for n := range c.upTo(2, "pods") {
+			p := c.newPod(name, fmt.Sprint(name, "-", n), nil)
+			p.started = true
+			p.refresh()
+			p.report()
+		}
+		for _, l := range c.leaders {
+			l.look(poolKey(name))
+		}
+	}
+	c.note("pools %v with %d pods, %d connections", c.poolNames(), len(c.pods), c.server.max)
 }

@@ -5,6 +5,7 @@ package model_test
 
 import (
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,7 +14,6 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/contract"
-	"github.com/poolfleet/poolfleet/internal/manifests"
 )
 
 // pod is a pooler pod: what its node knows of it and runs. Its object is in the API
@@ -44,8 +44,8 @@ type pod struct {
 
 	// accounted is false after the ledger was lost, until it knows what the pod may hold.
 	accounted bool
-	// granted is the most that was ever granted to it.
-	granted int32
+	// grants are all that its annotation ever said.
+	grants []contract.Grant
 	// said are the different answers it could ever have given.
 	said []contract.Status
 	// saidBefore is how many of them it had given when a leader's pass began.
@@ -184,6 +184,14 @@ func (p *pod) say() {
 	}
 }
 
+// note keeps what the pod could be told, now or late.
+func (p *pod) note() {
+	g, err := contract.DecodeGrant(p.annotation())
+	if err == nil && !slices.Contains(p.grants, g) {
+		p.grants = append(p.grants, g)
+	}
+}
+
 // late is one of the answers since the leader's pass began, the older the lower of 8 is.
 func (p *pod) late(l *leader, of8 int) contract.Status {
 	p.say()
@@ -209,8 +217,14 @@ func (p *pod) most() int32 {
 			return unlimited
 		}
 	}
-	for _, text := range []string{p.file, p.annotation()} {
-		if g, err := contract.DecodeGrant(text); err == nil && p.obeys(g) {
+	if g, err := contract.DecodeGrant(p.file); err == nil && p.obeys(g) {
+		most = max(most, p.rest(g).Share)
+	}
+	if p.terminating() {
+		return most
+	}
+	for _, g := range p.grants { // A node that is behind may yet bring any of them.
+		if p.obeys(g) {
 			most = max(most, p.rest(g).Share)
 		}
 	}
@@ -261,6 +275,15 @@ func (p *pod) refresh() {
 	}
 }
 
+// refreshLate is the kubelet writing what it has from an API server that is behind.
+func (p *pod) refreshLate(states int) {
+	history := p.w.api.history[podsKind]
+	then, ok := history[max(len(history)-1-states, 0)][p.key].(*corev1.Pod)
+	if ok && string(then.UID) == p.uid && !p.cutOff && !p.terminating() {
+		p.file = then.Annotations[poolv1.GrantAnnotation]
+	}
+}
+
 // report is the kubelet telling the API server how the pod is.
 func (p *pod) report() {
 	if p.cutOff || p.object() == nil || p.failed() {
@@ -288,6 +311,12 @@ func (p *pod) report() {
 
 // over is whether nothing of it will ever run again.
 func (p *pod) over() bool { return p.ended && (p.terminating() || p.failed()) }
+
+// draining pods were told to end, busy ones have clients and were not, down are those whose container has ended and can
+// start again.
+func (p *pod) draining() bool { return p.told && !p.ended }
+func (p *pod) busy() bool     { return p.active > 0 && !p.told }
+func (p *pod) down() bool     { return p.ended && !p.over() }
 
 func (p *pod) ready() bool {
 	o := p.object()
@@ -342,29 +371,4 @@ func (p *pod) String() string {
 func (p *pod) describe() string {
 	return fmt.Sprintf("%s: object %t, terminating %t, started %t, ended %t, told to end %t, cut off %t, ready %t, file %q, annotation %q, seen %d, applied %+v, released %+v, PgBouncer %+v, most %d",
 		p, p.object() != nil, p.terminating(), p.started, p.ended, p.told, p.cutOff, p.ready(), p.file, p.annotation(), p.seen, p.applied, p.released, p.pgbouncer, p.most())
-}
-
-// newPod makes a pod's object as a ReplicaSet does, or a person with a copy.
-func (w *world) newPod(pool, name string, from *pod) *pod {
-	o := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: name, Labels: manifests.Labels(pool),
-			Annotations:     map[string]string{manifests.UpstreamAnnotation: upstreamName},
-			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: pool, UID: "rs"}},
-		},
-		Spec: corev1.PodSpec{NodeName: "node"},
-	}
-	if from != nil && from.object() != nil {
-		o.Annotations = copyOf(from.object()).GetAnnotations()
-		o.OwnerReferences = nil
-	}
-	if w.api.create(podsKind, o) != nil {
-		return nil
-	}
-	p := &pod{
-		w: w, key: client.ObjectKeyFromObject(o), uid: string(o.UID), ip: w.freeAddress(), pool: pool,
-		template: w.templates[pool], copied: from != nil, accounted: true, saidBefore: map[*leader]int{},
-	}
-	w.pods = append(w.pods, p)
-	return p
 }

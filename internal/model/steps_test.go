@@ -4,14 +4,9 @@
 package model_test
 
 import (
-	"fmt"
 	"slices"
-	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"pgregory.net/rapid"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 )
@@ -43,6 +38,17 @@ func pick[T any](c *chance, from []T, what string) (picked T, ok bool) {
 func onPod(weight int, what string, run func(*chance, *pod)) step {
 	return step{weight, func(c *chance) {
 		if p, ok := pick(c, c.pods, "pod"); ok {
+			c.note("%s: %s", p, what)
+			run(c, p)
+		}
+	}}
+}
+
+// when is a step of a pod for which it means something.
+func when(weight int, is func(*pod) bool, what string, run func(*chance, *pod)) step {
+	return step{weight, func(c *chance) {
+		them := slices.DeleteFunc(slices.Clone(c.pods), func(p *pod) bool { return !is(p) })
+		if p, ok := pick(c, them, "pod"); ok {
 			c.note("%s: %s", p, what)
 			run(c, p)
 		}
@@ -106,6 +112,13 @@ func leaderSteps() []step {
 		onLeader(5, func(c *chance, l *leader) {
 			l.advance(c, c.upTo(8, "calls"), outcome(c.upTo(int(callerDiesAfter), "outcome")))
 		}),
+		onLeader(5, func(c *chance, l *leader) {
+			k := rapid.SampledFrom([]kind{upstreams, podsKind, pools}).Draw(c.t, "kind")
+			c.note("leader %s catches up on %s alone, and runs a pass", l.name, k)
+			l.kill()
+			l.catchUp(k, -1)
+			l.finish()
+		}),
 		onLeader(8, func(c *chance, l *leader) {
 			k := rapid.SampledFrom([]kind{podsKind, upstreams, pools}).Draw(c.t, "kind")
 			n := c.upTo(8, "states")
@@ -131,7 +144,11 @@ func leaderSteps() []step {
 			}
 		}},
 		{3, func(c *chance) {
-			n := rapid.SampledFrom([]int{1, 10, 70, 400}).Draw(c.t, "seconds")
+			spans := []int{1, 10, 70, 400}
+			if c.losesLedger {
+				spans = spans[:1] // Who has not come to its annotation's number in 10 s after a loss is no longer waited for.
+			}
+			n := rapid.SampledFrom(spans).Draw(c.t, "seconds")
 			c.note("%d seconds pass", n)
 			c.seconds += int64(n)
 		}},
@@ -173,9 +190,12 @@ func nodeSteps() []step {
 		onPod(6, "its files are refreshed", func(_ *chance, p *pod) { p.refresh() }),
 		onPod(8, "its pooler takes a step", func(_ *chance, p *pod) { p.act() }),
 		onPod(6, "its node reports", func(_ *chance, p *pod) { p.report() }),
-		onPod(8, "its end comes nearer", func(_ *chance, p *pod) { p.terminate() }),
-		onPod(8, "it drains", func(_ *chance, p *pod) { p.drain() }),
-		onPod(2, "its container is told to end", func(_ *chance, p *pod) { p.sigterm() }),
+		onPod(4, "its files are refreshed by a node that is behind", func(c *chance, p *pod) { p.refreshLate(c.upTo(20, "states")) }),
+		when(6, (*pod).terminating, "its end comes nearer", func(_ *chance, p *pod) { p.terminate() }),
+		when(6, (*pod).draining, "it drains", func(_ *chance, p *pod) { p.drain() }),
+		when(3, (*pod).down, "its container starts again", func(_ *chance, p *pod) { p.restart() }),
+		onPod(1, "its container is told to end", func(_ *chance, p *pod) { p.sigterm() }),
+		when(3, (*pod).busy, "its container is told to end", func(_ *chance, p *pod) { p.sigterm() }),
 		onPod(1, "its PgBouncer is killed", func(_ *chance, p *pod) { p.exit() }),
 		onPod(1, "its container is killed", func(_ *chance, p *pod) {
 			if p.started {
@@ -208,194 +228,4 @@ func clientSteps() []step {
 			c.server.orphans -= min(c.server.orphans, c.some("backends"))
 		}},
 	}
-}
-
-func clusterSteps() []step {
-	return []step{
-		{12, func(c *chance) {
-			if name, ok := pick(c, c.poolNames(), "pool"); ok && len(c.pods) < 7 {
-				// Few names, so that they come back.
-				c.note("pod %v is made", c.newPod(name, fmt.Sprint(name, "-", c.upTo(2, "name")), nil))
-			}
-		}},
-		onPod(7, "it is deleted", func(_ *chance, p *pod) { p.delete() }),
-		onPod(2, "it is evicted", func(_ *chance, p *pod) { p.evict() }),
-		onPod(2, "it is copied", func(c *chance, p *pod) {
-			if len(c.pods) < 7 {
-				c.newPod(p.pool, p.key.Name+"-copy", p)
-			}
-		}),
-		onPod(1, "its annotation is edited by hand", func(c *chance, p *pod) {
-			if c.losesLedger {
-				return // Who takes both words of a grant away takes away what there is to rebuild from.
-			}
-			text := rapid.SampledFrom([]string{"", "{", `{"uid":"` + p.uid + `","gen":-1,"share":9,"config":"c0"}`}).Draw(c.t, "annotation")
-			p.change(func(o *corev1.Pod) { o.Annotations[poolv1.GrantAnnotation] = text })
-		}),
-		onPool(2, "its weight changes", func(c *chance, p *poolv1.ConnectionPool) {
-			p.Spec.ServerConnections.Weight = rapid.Int32Range(1, 300).Draw(c.t, "weight")
-		}),
-		onPool(1, "its maximum changes", func(c *chance, p *poolv1.ConnectionPool) {
-			p.Spec.ServerConnections.Maximum = rapid.Int32Range(0, 20).Draw(c.t, "maximum")
-		}),
-		onPool(1, "its minimum changes", func(c *chance, p *poolv1.ConnectionPool) {
-			p.Spec.ServerConnections.Minimum = rapid.Int32Range(0, 12).Draw(c.t, "minimum")
-		}),
-		onPool(1, "its replicas change", func(c *chance, p *poolv1.ConnectionPool) {
-			p.Spec.Replicas = new(rapid.Int32Range(0, 3).Draw(c.t, "replicas"))
-		}),
-		onPool(2, "its configuration changes", func(c *chance, p *poolv1.ConnectionPool) {
-			c.configs++
-			p.Status.ConfigRevision = fmt.Sprint("c", c.configs)
-		}),
-		{1, func(c *chance) {
-			if name, ok := pick(c, c.poolNames(), "pool"); ok && len(c.poolNames()) > 1 {
-				c.note("pool %s is deleted, its pods stay for now", name)
-				c.api.commit(pools, poolKey(name), nil)
-			}
-		}},
-		{2, func(c *chance) { c.makeUpstream() }},
-	}
-}
-
-func serverSteps() []step {
-	return []step{
-		{2, func(c *chance) {
-			c.server.up = !c.server.up
-			c.note("the server is up: %t", c.server.up)
-		}},
-		{2, func(c *chance) {
-			n := rapid.Int32Range(6, 45).Draw(c.t, "max_connections")
-			c.note("the server restarts with %d connections", n)
-			c.server.restart(n)
-		}},
-		{2, func(c *chance) {
-			n := rapid.Int32Range(0, 30).Draw(c.t, "ceiling")
-			c.note("the administrator sets a ceiling of %d", n)
-			c.api.change(upstreams, types.NamespacedName{Name: upstreamName}, func(o client.Object) {
-				as[*poolv1.Upstream](o).Spec.MaxServerConnections = n
-			})
-		}},
-		{3, func(c *chance) {
-			s := &c.server
-			if n := min(c.some("sessions"), s.slots()-s.backends()); n > 0 && s.up {
-				c.note("%d others connect", n)
-				s.others += n
-			}
-		}},
-		{2, func(c *chance) { c.server.others = 0 }},
-	}
-}
-
-func lossSteps() []step {
-	return []step{
-		{1, func(c *chance) {
-			c.note("the ledger is dropped")
-			c.lose(poolv1.UpstreamStatus{})
-		}},
-		{1, func(c *chance) {
-			if old, ok := pick(c, c.backups, "backup"); ok {
-				c.note("the ledger is put back from a copy of number %d", value(old.LedgerGeneration))
-				c.lose(*old.DeepCopy())
-			}
-		}},
-		{1, func(c *chance) {
-			c.note("the Upstream is removed by hand, and made again")
-			c.loses(func() {
-				c.api.commit(upstreams, types.NamespacedName{Name: upstreamName}, nil)
-				c.makeUpstream()
-			})
-		}},
-		{3, func(c *chance) { c.backups = append(c.backups, *c.upstream().Status.DeepCopy()) }},
-	}
-}
-
-func (w *world) lose(status poolv1.UpstreamStatus) {
-	w.loses(func() {
-		w.api.change(upstreams, types.NamespacedName{Name: upstreamName}, func(o client.Object) {
-			as[*poolv1.Upstream](o).Status = status
-		})
-	})
-}
-
-// loses marks the pods that the ledger no longer knows enough of.
-func (w *world) loses(loss func()) {
-	loss()
-	held := heldBy(w.upstream().Status.Ledger)
-	for _, p := range w.pods {
-		p.accounted = p.accounted && p.most() <= held[p.uid]
-	}
-}
-
-func hostileSteps() []step {
-	return []step{
-		onPod(2, "its node is cut off or is back", func(_ *chance, p *pod) { p.cutOff = !p.cutOff }),
-		onPod(3, "it is deleted by force, and its process lives on", func(c *chance, p *pod) {
-			if p.object() != nil {
-				c.api.commit(podsKind, p.key, nil)
-			}
-		}),
-		onPod(2, "a node without its object ends its process", func(_ *chance, p *pod) {
-			if p.object() == nil && !p.cutOff {
-				p.exit()
-				p.ended = true
-			}
-		}),
-		onPod(1, "its node starts anew", func(_ *chance, p *pod) {
-			p.exit()
-			p.memory, p.told, p.ended = memory{}, false, p.terminating() || p.failed()
-			p.refresh()
-		}),
-	}
-}
-
-// run is one run: a world, what happens in it, and how it calms down. It returns
-// what did not hold, with how it came to it; empty if all held.
-func run(t *rapid.T, env environment, m mutant, fail func(string)) string {
-	w := newWorld(env, m, rapid.Int32Range(8, 45).Draw(t, "max_connections"))
-	defer w.close()
-	c := &chance{w, t}
-	c.begin()
-	all := w.steps()
-	report := func() string {
-		if w.broken == "" {
-			return ""
-		}
-		return strings.Join([]string{w.broken, w.String()}, "\n")
-	}
-	t.Repeat(map[string]func(*rapid.T){"step": func(t *rapid.T) {
-		if w.broken != "" {
-			return
-		}
-		c.t = t
-		c.happen(all)
-		w.check()
-		if w.broken != "" {
-			fail(report())
-		}
-	}})
-	if w.broken == "" {
-		w.calm(c)
-	}
-	return report()
-}
-
-// begin makes the pools, and a few pods of each.
-func (c *chance) begin() {
-	for i := range 1 + c.upTo(2, "further pools") {
-		name := string(rune('a' + i))
-		c.addPool(name, rapid.Int32Range(1, 3).Draw(c.t, "replicas"), rapid.Int32Range(1, 3).Draw(c.t, "databases"), poolv1.ServerConnections{
-			Weight: rapid.SampledFrom([]int32{0, 100, 300}).Draw(c.t, "weight"),
-		})
-		for n := range c.upTo(2, "pods") {
-			p := c.newPod(name, fmt.Sprint(name, "-", n), nil)
-			p.started = true
-			p.refresh()
-			p.report()
-		}
-		for _, l := range c.leaders {
-			l.look(poolKey(name))
-		}
-	}
-	c.note("pools %v with %d pods, %d connections", c.poolNames(), len(c.pods), c.server.max)
 }

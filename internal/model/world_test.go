@@ -161,6 +161,31 @@ func (w *world) changePool(name string, change func(*poolv1.ConnectionPool)) {
 	w.api.change(pools, poolKey(name), func(o client.Object) { change(as[*poolv1.ConnectionPool](o)) })
 }
 
+// newPod makes a pod's object as a ReplicaSet does, or a person with a copy.
+func (w *world) newPod(pool, name string, from *pod) *pod {
+	o := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: name, Labels: manifests.Labels(pool),
+			Annotations:     map[string]string{manifests.UpstreamAnnotation: upstreamName},
+			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: pool, UID: "rs"}},
+		},
+		Spec: corev1.PodSpec{NodeName: "node"},
+	}
+	if from != nil && from.object() != nil {
+		o.Annotations = copyOf(from.object()).GetAnnotations()
+		o.OwnerReferences = nil
+	}
+	if w.api.create(podsKind, o) != nil {
+		return nil
+	}
+	p := &pod{
+		w: w, key: client.ObjectKeyFromObject(o), uid: string(o.UID), ip: w.freeAddress(), pool: pool,
+		template: w.templates[pool], copied: from != nil, accounted: true, saidBefore: map[*leader]int{},
+	}
+	w.pods = append(w.pods, p)
+	return p
+}
+
 // freeAddress is the lowest that no pod has: addresses come back.
 func (w *world) freeAddress() string {
 	for n := 1; ; n++ {
@@ -186,6 +211,7 @@ func (w *world) answering(ip string) *pod {
 func (w *world) sweep() {
 	w.pods = slices.DeleteFunc(w.pods, func(p *pod) bool { return p.ended && p.object() == nil })
 	for _, p := range w.pods {
+		p.note()
 		if p.started && !p.ended {
 			p.say()
 		}
