@@ -20,20 +20,32 @@ import (
 
 // accounts are the pools' lines, in the order of their names.
 func accounts(upstream *poolv1.Upstream, account budget.Account, ledger budget.Ledger, s *sighting) []poolv1.PoolAccount {
-	oldest := oldestOf(upstream, ledger, s)
+	oldest, roles := oldestOf(upstream, ledger, s), rolesOf(upstream.Status.Pools)
+	maps.Copy(roles, s.roles)
 	out := slices.Clone(s.foreignAccounts)
 	for _, p := range account.Pools {
 		out = append(out, poolv1.PoolAccount{
 			Namespace: p.Key.Namespace, Name: p.Key.Name, Weight: p.Weight, Floor: p.Floor,
 			Minimum: p.Minimum, Entitled: new(p.Entitled), Share: new(p.Share), Granted: new(p.Granted), Held: new(p.Held),
 			Waiting: new(int32(len(p.Waiting))), //nolint:gosec // A pool's pods are a few hundred.
-			Oldest:  oldest[p.Key],
+			Oldest:  oldest[p.Key], RoleOID: roles[p.Key],
 		})
 	}
 	slices.SortFunc(out, func(a, b poolv1.PoolAccount) int {
 		return strings.Compare(a.Namespace+"/"+a.Name, b.Namespace+"/"+b.Name)
 	})
 	return out
+}
+
+// rolesOf are the roles in some lines, as far as they are known.
+func rolesOf(lines []poolv1.PoolAccount) map[budget.PoolKey]int64 {
+	roles := map[budget.PoolKey]int64{}
+	for _, line := range lines {
+		if line.RoleOID != 0 {
+			roles[budget.PoolKey{Namespace: line.Namespace, Name: line.Name}] = line.RoleOID
+		}
+	}
+	return roles
 }
 
 // worthTelling is the age from which a transaction is named that a hand-over waits

@@ -36,6 +36,7 @@ type look struct {
 // the status: old news beats no news.
 func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) {
 	s.capacity, s.server = upstream.Status.Capacity, identityToStatus(s.identity.identity)
+	s.roles = map[budget.PoolKey]int64{}
 	var newest Record
 	for i := range s.pools {
 		record := r.Records.Pool(client.ObjectKeyFromObject(&s.pools[i]))
@@ -45,6 +46,9 @@ func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) 
 		s.look.asked = true
 		if !s.identity.counts(record.Observation) {
 			continue // What is at this address now has yet to be judged.
+		}
+		if oid := record.Observation.RoleOID; oid != 0 {
+			s.roles[budget.PoolKey{Namespace: s.pools[i].Namespace, Name: s.pools[i].Name}] = int64(oid)
 		}
 		s.look.pooled = s.look.pooled || record.Pooled
 		if record.Problem != nil && !status.Full(record.Problem.Reason) {

@@ -44,6 +44,8 @@ type sighting struct {
 	foreignAccounts []poolv1.PoolAccount
 
 	identity standing
+	// roles are the pools' at the server, as looks have told.
+	roles    map[budget.PoolKey]int64
 	capacity poolv1.Capacity
 	server   poolv1.ServerIdentity
 	look     look

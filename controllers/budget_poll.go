@@ -171,21 +171,20 @@ func (r *BudgetReconciler) keyOf(
 // so. Clients that wait need not wait for a pod that is lost: they have use for more in
 // any case.
 func (r *BudgetReconciler) noteUse(s *sighting) {
-	use := map[types.NamespacedName]budget.Usage{}
+	use := map[types.NamespacedName][]budget.Usage{}
 	silent := map[types.NamespacedName]bool{}
 	for _, entry := range s.ledger.Entries {
 		pool := types.NamespacedName{Namespace: entry.Namespace, Name: entry.Pool}
 		switch ack := s.acks[entry.UID]; {
 		case s.heard[entry.UID]:
-			sum := use[pool]
-			use[pool] = budget.Usage{Peak: sum.Peak + ack.Peak, Starved: sum.Starved + ack.Starved}
+			use[pool] = append(use[pool], budget.Usage{Peak: ack.Peak, Starved: ack.Starved})
 		case entry.Granted > 0 && !s.leaving(entry.UID):
 			silent[pool] = true
 		}
 	}
 	for i := range s.pools {
 		pool := client.ObjectKeyFromObject(&s.pools[i])
-		if sum, known := use[pool]; known && (!silent[pool] || sum.Starved > 0) {
+		if sum := budget.UsageOf(use[pool]); len(use[pool]) > 0 && (!silent[pool] || sum.Starved > 0) {
 			r.Records.NoteUse(pool, s.now, sum)
 		}
 	}

@@ -41,7 +41,7 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	if err != nil {
 		return err
 	}
-	document, err := documentOf(p, secrets, r.Records.RolesAt(p.upstream.Name))
+	document, err := documentOf(p, secrets)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func statusKey(ctx context.Context, live client.Reader, namespace, pool string) 
 
 // documentOf is the configuration of the pool's poolers. Roles are those of the pools
 // at the server, as far as they are known.
-func documentOf(p *pass, own ownSecrets, roles []uint32) (contract.Document, error) {
+func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 	config := pgbouncer.Config{
 		Server: pgbouncer.Server{
 			Host: p.source.Host, Port: p.source.Port,
@@ -162,7 +162,7 @@ func documentOf(p *pass, own ownSecrets, roles []uint32) (contract.Document, err
 		Parameters:               parametersOf(p.pool),
 	}
 	if !p.record.Pooled && p.upstream.Status.Capacity.Direct != nil {
-		config.ConnectQuery = budget.AdmissionQuery(admissionOf(p, roles))
+		config.ConnectQuery = budget.AdmissionQuery(admissionOf(p.upstream))
 	}
 	// DISCARD ALL, which PgBouncer runs between clients in session mode, would undo a
 	// part of the connect query.
@@ -175,12 +175,17 @@ func documentOf(p *pass, own ownSecrets, roles []uint32) (contract.Document, err
 	return contract.Document{Version: contract.DocumentVersion, StatusKey: own.statusKey, PgBouncer: config}, nil
 }
 
-// admissionOf is what the pool's server connections check. Where not even the pool's
-// own role is known, all roles count.
-func admissionOf(p *pass, roles []uint32) budget.Admission {
-	admission := budget.Admission{Direct: *p.upstream.Status.Capacity.Direct, Ceiling: p.upstream.Spec.MaxServerConnections}
-	if own := p.record.Observation.RoleOID; own != 0 {
-		admission.Roles = append([]uint32{own}, roles...)
+// admissionOf is what a server connection of a pool checks. The roles stand in the
+// account, so that a manager that has just started knows them all. Where one is not
+// known, every role counts.
+func admissionOf(upstream *poolv1.Upstream) budget.Admission {
+	admission := budget.Admission{Direct: *upstream.Status.Capacity.Direct, Ceiling: upstream.Spec.MaxServerConnections}
+	for _, line := range upstream.Status.Pools {
+		if line.RoleOID == 0 {
+			admission.Roles = nil
+			break
+		}
+		admission.Roles = append(admission.Roles, uint32(line.RoleOID)) //nolint:gosec // By the CRD.
 	}
 	return admission
 }

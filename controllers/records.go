@@ -5,7 +5,6 @@ package controllers
 
 import (
 	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -119,20 +118,6 @@ func (r *Records) SetPool(key types.NamespacedName, record Record) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pools[key] = record
-}
-
-// RolesAt are the roles of the pools at a server, as far as looks have told, sorted.
-func (r *Records) RolesAt(upstream string) []uint32 {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	var roles []uint32
-	for _, record := range r.pools {
-		if oid := record.Observation.RoleOID; record.Upstream == upstream && oid != 0 {
-			roles = append(roles, oid)
-		}
-	}
-	slices.Sort(roles)
-	return slices.Compact(roles)
 }
 
 // ForgetPool drops the record of a pool that is gone.

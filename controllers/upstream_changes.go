@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/budget"
 )
 
 // onUpstream wakes the pools that a change of an Upstream bears on. The ledger is
@@ -53,8 +54,10 @@ func forAll(u *poolv1.Upstream) any {
 		Server      poolv1.ServerIdentity
 		Capacity    poolv1.Capacity
 		Intruding   *int32
+		Roles       map[budget.PoolKey]int64
 	}{
 		u.Spec, u.Annotations, !u.DeletionTimestamp.IsZero(), u.Status.Endpoints, u.Status.Server, u.Status.Capacity, u.Status.Use.Intruding,
+		rolesOf(u.Status.Pools),
 	}
 }
 

@@ -254,6 +254,14 @@ type PoolAccount struct {
 	// go of what others are promised.
 	// +optional
 	Oldest OldestTransaction `json:"oldest,omitzero"`
+
+	// roleOID is the role that its poolers log in as, as the server numbers it. With a
+	// maxServerConnections, new server connections count those of the pools' roles.
+	// Source: pg_roles.oid.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=4294967295
+	RoleOID int64 `json:"roleOID,omitempty"`
 }
 
 // OldestTransaction names a transaction that holds up a hand-over.

@@ -22,6 +22,26 @@ type Usage struct {
 	Starved int32
 }
 
+// UsageOf is what the pods of a pool come to. As a pool's connections are divided
+// evenly over its pods, one whose clients wait can be helped only with as many for
+// each of the others: without that, a pool would lend what its idle pods have while
+// clients wait at a busy one.
+func UsageOf(pods []Usage) Usage {
+	var sum Usage
+	var busiest int32
+	for _, u := range pods {
+		sum.Peak += max(u.Peak, 0)
+		sum.Starved += max(u.Starved, 0)
+		if u.Starved > 0 {
+			busiest = max(busiest, max(u.Peak, 0)+u.Starved)
+		}
+	}
+	if busiest > 0 {
+		sum.Starved = max(sum.Starved, int32(len(pods))*busiest-sum.Peak) //nolint:gosec // A pool's pods are a few hundred.
+	}
+	return sum
+}
+
 // want is what the pool has use for: what its clients use and wait for, or, where
 // none waits, headroom of a quarter so that the next one need not.
 func (u Usage) want() int32 {

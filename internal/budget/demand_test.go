@@ -161,3 +161,24 @@ func TestNeedIsNeverBelowWhatWasWantedInTheWindowNorFarAbove(t *testing.T) {
 		}
 	})
 }
+
+func TestAPoolWhosePodsAreNotEquallyBusyWantsWhatItsBusiestNeeds(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		pods []budget.Usage
+		want budget.Usage
+	}{
+		{"while nobody waits, what they use together", []budget.Usage{{Peak: 20}, {Peak: 1}}, budget.Usage{Peak: 21}},
+		{"where clients wait at one, as much for the other", []budget.Usage{{Peak: 20, Starved: 5}, {Peak: 1}}, budget.Usage{Peak: 21, Starved: 29}},
+		{"where clients wait at both, by the busier", []budget.Usage{{Peak: 20, Starved: 5}, {Peak: 20, Starved: 7}}, budget.Usage{Peak: 40, Starved: 14}},
+		{"a pod that uses much but lets nobody wait is no measure", []budget.Usage{{Peak: 90}, {Peak: 10, Starved: 2}}, budget.Usage{Peak: 100, Starved: 2}},
+		{"numbers below 0 are none", []budget.Usage{{Peak: -9, Starved: -9}}, budget.Usage{}},
+		{"no pods", nil, budget.Usage{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := budget.UsageOf(tt.pods); got != tt.want {
+				t.Errorf("UsageOf is %+v, want %+v", got, tt.want)
+			}
+		})
+	}
+}

@@ -322,6 +322,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: oldest
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.OldestTransaction
+    - name: roleOID
+      type:
+        scalar: numeric
     - name: share
       type:
         scalar: numeric

@@ -34,6 +34,10 @@ type PoolAccountApplyConfiguration struct {
 	// oldest is the longest transaction that its poolers wait for before they have let
 	// go of what others are promised.
 	Oldest *OldestTransactionApplyConfiguration `json:"oldest,omitempty"`
+	// roleOID is the role that its poolers log in as, as the server numbers it. With a
+	// maxServerConnections, new server connections count those of the pools' roles.
+	// Source: pg_roles.oid.
+	RoleOID *int64 `json:"roleOID,omitempty"`
 }
 
 // PoolAccountApplyConfiguration constructs a declarative configuration of the PoolAccount type for use with
@@ -127,5 +131,13 @@ func (b *PoolAccountApplyConfiguration) WithHeld(value int32) *PoolAccountApplyC
 // If called multiple times, the Oldest field is set to the value of the last call.
 func (b *PoolAccountApplyConfiguration) WithOldest(value *OldestTransactionApplyConfiguration) *PoolAccountApplyConfiguration {
 	b.Oldest = value
+	return b
+}
+
+// WithRoleOID sets the RoleOID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the RoleOID field is set to the value of the last call.
+func (b *PoolAccountApplyConfiguration) WithRoleOID(value int64) *PoolAccountApplyConfiguration {
+	b.RoleOID = &value
 	return b
 }
