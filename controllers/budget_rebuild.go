@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -100,14 +101,18 @@ func (r *BudgetReconciler) livePods(ctx context.Context) ([]corev1.Pod, error) {
 	return all, nil
 }
 
-// incomplete reports whether pods that a lost ledger does not know have yet to say
-// what they hold. Until then nothing is decided. A pod that has not come to its
-// annotation's number could still obey an older one, which may have allowed more.
+// incomplete reports whether pods that a lost ledger does not know, or one put back
+// from a copy knows an older grant of, have yet to say what they hold. Until then
+// nothing is decided. A pod that has not come to its annotation's number could still
+// obey an older one, which may have allowed more.
 func (r *BudgetReconciler) incomplete(s *sighting) bool {
 	silent := false
-	for _, e := range s.strangers {
+	for _, e := range slices.Concat(s.ledger.Entries, s.strangers) {
 		pod := s.pods[e.UID]
-		silent = silent || running(pod) && (!s.heard[e.UID] || s.acks[e.UID].Gen < told(pod).Gen)
+		if !running(pod) || told(pod) == nil || told(pod).Gen <= e.Gen {
+			continue
+		}
+		silent = silent || !s.heard[e.UID] || s.acks[e.UID].Gen < told(pod).Gen
 	}
 	since := r.Records.lostFor(s.upstream, silent, s.now)
 	return silent && since < rebuildPatience
