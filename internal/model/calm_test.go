@@ -109,21 +109,24 @@ func (w *world) keep(p *pod) {
 }
 
 // deploy is a Deployment with maxSurge 1 and maxUnavailable 0, of as many replicas
-// as the pool's reconciler asks for.
+// as the pool's reconciler asks for. Old pods that are not ready go first, but no
+// more than leave as many as are wanted, the new that are not ready not counted.
+// Source: Kubernetes, pkg/controller/deployment/rolling.go.
 func (w *world) deploy(name string) {
 	want := int(w.replicas(name))
-	var old, fresh, ready []*pod
+	var old, fresh []*pod
+	ready, unready := 0, 0
 	for _, p := range w.pods {
 		if p.pool != name || p.copied || p.terminating() || p.failed() {
 			continue
 		}
-		if p.template == w.templates[name] {
-			fresh = append(fresh, p)
-		} else {
+		if p.template != w.templates[name] {
 			old = append(old, p)
+		} else if fresh = append(fresh, p); !p.ready() {
+			unready++
 		}
 		if p.ready() {
-			ready = append(ready, p)
+			ready++
 		}
 	}
 	byNeed := func(a, b *pod) int { return cmp.Or(compareBool(a.ready(), b.ready()), cmp.Compare(a.uid, b.uid)) }
@@ -132,7 +135,7 @@ func (w *world) deploy(name string) {
 	switch {
 	case len(fresh) > want:
 		fresh[0].delete()
-	case len(old) > 0 && (!old[0].ready() && len(fresh) > 0 || len(ready) > want):
+	case len(old) > 0 && len(fresh)+len(old)-unready > want && (!old[0].ready() || ready > want):
 		old[0].delete()
 	case len(fresh) < want && len(fresh)+len(old) <= want:
 		w.newPod(name, fmt.Sprint(name, "-r", w.api.uids), nil)

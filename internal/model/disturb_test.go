@@ -52,6 +52,10 @@ func clusterSteps() []step {
 		onPool(1, "its replicas change", func(c *chance, p *poolv1.ConnectionPool) {
 			p.Spec.Replicas = new(rapid.Int32Range(0, 3).Draw(c.t, "replicas"))
 		}),
+		onPool(2, "its pods are to be replaced", func(c *chance, p *poolv1.ConnectionPool) {
+			c.templates[p.Name]++
+			c.seconds++ // Which of two pods is the newer is known by the second.
+		}),
 		onPool(2, "its configuration changes", func(c *chance, p *poolv1.ConnectionPool) {
 			c.configs++
 			p.Status.ConfigRevision = fmt.Sprint("c", c.configs)
@@ -126,8 +130,14 @@ func (w *world) lose(status poolv1.UpstreamStatus) {
 	})
 }
 
-// loses marks the pods that the ledger no longer knows enough of.
+// loses marks the pods that the ledger no longer knows enough of. A pass that has
+// written what was then lost does not get to tell it to pods: against that, admission
+// is the defence.
 func (w *world) loses(loss func()) {
+	for _, l := range w.leaders {
+		l.kill()
+	}
+	w.wire = nil
 	loss()
 	held := heldBy(w.upstream().Status.Ledger)
 	for _, p := range w.pods {

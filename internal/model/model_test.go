@@ -7,7 +7,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -45,25 +44,18 @@ func TestAdmissionHoldsWhatNoLedgerCanKnow(t *testing.T) {
 
 func holds(t *rapid.T, env environment) {
 	fail := func(how string) { t.Fatal(how) }
-	if how := run(t, env, mutant{}, fail); how != "" {
+	if how := play(t, env, mutant{}, fail).report(); how != "" {
 		fail(how)
 	}
 }
 
-// run is one run: a world, what happens in it, and how it calms down. It returns
-// what did not hold, with how it came to it; empty if all held.
-func run(t *rapid.T, env environment, m mutant, fail func(string)) string {
+// play is one run: a world, what happens in it, and how it calms down.
+func play(t *rapid.T, env environment, m mutant, fail func(string)) *world {
 	w := newWorld(env, m, rapid.Int32Range(8, 45).Draw(t, "max_connections"))
 	defer w.close()
 	c := &chance{w, t}
 	c.begin()
 	all := w.steps()
-	report := func() string {
-		if w.broken == "" {
-			return ""
-		}
-		return strings.Join([]string{w.broken, w.String()}, "\n")
-	}
 	t.Repeat(map[string]func(*rapid.T){"step": func(t *rapid.T) {
 		if w.broken != "" {
 			return
@@ -72,13 +64,21 @@ func run(t *rapid.T, env environment, m mutant, fail func(string)) string {
 		c.happen(all)
 		w.check()
 		if w.broken != "" {
-			fail(report())
+			fail(w.report())
 		}
 	}})
 	if w.broken == "" {
 		w.calm(c)
 	}
-	return report()
+	return w
+}
+
+// report is what did not hold, and how it came to it; empty if all held.
+func (w *world) report() string {
+	if w.broken == "" {
+		return ""
+	}
+	return w.broken + "\n" + w.String()
 }
 
 // begin makes the pools, and a few pods of each.

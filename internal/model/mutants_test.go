@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -68,7 +69,7 @@ const runsPerMutant = 1500
 func TestTheCheckerBites(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
-			world := rapid.Custom(func(t *rapid.T) string { return run(t, environment{}, m.mutant, func(string) {}) })
+			world := rapid.Custom(func(t *rapid.T) string { return play(t, environment{}, m.mutant, func(string) {}).report() })
 			for seed := range runsPerMutant {
 				how := world.Example(seed + 1)
 				if how == "" {
@@ -89,10 +90,28 @@ func TestTheCheckerBites(t *testing.T) {
 
 // TestWithoutAMutantTheSameRunsHold: what catches a mutant is the mutant.
 func TestWithoutAMutantTheSameRunsHold(t *testing.T) {
-	world := rapid.Custom(func(t *rapid.T) string { return run(t, environment{}, mutant{}, func(string) {}) })
 	for seed := range 100 {
-		if how := world.Example(seed + 1); how != "" {
+		if how := once(environment{}, seed+1).broken; how != "" {
 			t.Fatalf("run %d: %s", seed+1, how)
 		}
 	}
+}
+
+func TestASeedIsARun(t *testing.T) {
+	env := environment{losesLedger: true}
+	for seed := range 50 {
+		first, again := once(env, seed+1).String(), once(env, seed+1).String()
+		if diff := cmp.Diff(first, again); diff != "" {
+			t.Fatalf("run %d is not the same again:\n%s", seed+1, diff)
+		}
+	}
+}
+
+// once is the world at the end of the run of a seed.
+func once(env environment, seed int) (w *world) {
+	rapid.Custom(func(t *rapid.T) bool {
+		w = play(t, env, mutant{}, func(string) {})
+		return true
+	}).Example(seed)
+	return w
 }
