@@ -279,9 +279,15 @@ func (p *pod) refresh() {
 func (p *pod) refreshLate(states int) {
 	history := p.w.api.history[podsKind]
 	then, ok := history[max(len(history)-1-states, 0)][p.key].(*corev1.Pod)
-	if ok && string(then.UID) == p.uid && !p.cutOff && !p.terminating() {
-		p.file = then.Annotations[poolv1.GrantAnnotation]
+	if !ok || string(then.UID) != p.uid || p.cutOff || p.terminating() {
+		return
 	}
+	text := then.Annotations[poolv1.GrantAnnotation]
+	was, _ := contract.DecodeGrant(p.file) // None is older than any.
+	if g, err := contract.DecodeGrant(text); p.w.losesLedger && (err != nil || g.Gen < was.Gen) {
+		return // A file that goes back, and a ledger that is lost, are two faults at once.
+	}
+	p.file = text
 }
 
 // report is the kubelet telling the API server how the pod is.
