@@ -125,6 +125,9 @@ func (s *Supervisor) converge(ctx context.Context, want order) error {
 	if err := s.settle(ctx); err != nil {
 		return err
 	}
+	if s.running.doc.revision == want.doc.revision {
+		s.upheaval.since = time.Time{}
+	}
 	next := step(s.running.limits, want.limits, connections(*s.sample))
 	switch {
 	case s.running.doc.revision != want.doc.revision || !maps.Equal(next, s.running.limits):
@@ -143,7 +146,10 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 	if err != nil {
 		return s.refuse(want, err)
 	}
-	if err := s.reload(ctx); err != nil {
+	switch done, err := s.reloadTo(ctx, want); {
+	case !done:
+		return err // Look again at the next tick.
+	case err != nil:
 		return s.failReload(ctx, want, err)
 	}
 	if err := s.verify(ctx, limits); err != nil {

@@ -92,7 +92,7 @@ func (s *Supervisor) pace(ctx context.Context) error {
 		}
 	}
 	s.tellRoom(time.Now())
-	return s.retryAfter(ctx, r.interval)
+	return s.retryAfter(ctx, s.upheaval.quicken(r.interval, time.Now()))
 }
 
 func (s *Supervisor) retryAfter(ctx context.Context, interval time.Duration) error {

@@ -7,6 +7,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
@@ -67,8 +69,12 @@ func (s *Supervisor) settle(ctx context.Context) error {
 		if _, due := s.shrink.left[name]; !due || logins[name] > 0 || early && idle[name] > 0 {
 			continue
 		}
-		delete(s.shrink.left, name)
-		if err := s.admin.Reconnect(ctx, name); err != nil {
+		ran, err := s.inGap(ctx, name, "RECONNECT "+pgx.Identifier{name}.Sanitize(), 0)
+		if ran {
+			delete(s.shrink.left, name)
+			s.upheaval.last = time.Now()
+		}
+		if err != nil {
 			return err
 		}
 	}

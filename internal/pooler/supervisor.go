@@ -37,8 +37,9 @@ type Supervisor struct {
 	running applied
 	backOff backOff
 	// leaving is how far PgBouncer is on its way out; nil while it is to run.
-	leaving *departure
-	shrink  shrink
+	leaving  *departure
+	shrink   shrink
+	upheaval upheaval
 	// sample is of this step; nil while PgBouncer can not be asked.
 	sample  *pgbouncer.Sample
 	demand  demand
@@ -183,7 +184,7 @@ func (s *Supervisor) notice() {
 		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%w) and is started again", s.process.err))
 	}
 	s.backOff.wait(orphanTime, errOrphans)
-	s.process, s.leaving, s.running, s.shrink = nil, nil, applied{}, shrink{}
+	s.process, s.leaving, s.running, s.shrink, s.upheaval = nil, nil, applied{}, shrink{}, upheaval{}
 	s.retries.interval, s.retries.inForce, s.retries.had = 0, 0, logins{}
 }
 
