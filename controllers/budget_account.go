@@ -81,10 +81,10 @@ func oldestOf(upstream *poolv1.Upstream, ledger budget.Ledger, s *sighting) map[
 
 // tellAccount is the account in words.
 func tellAccount(upstream *poolv1.Upstream, account budget.Account, pools []poolv1.PoolAccount, ledger budget.Ledger, s *sighting) []string {
-	intruding := valueOr(s.use.now.Intruding, 0)
+	deducted := valueOr(s.use.now.Deducted, 0)
 	a := status.ServerAccount{
 		Capacity: s.capacity, Ceiling: upstream.Spec.MaxServerConnections, DirectChosen: upstream.Spec.DirectConnections != nil,
-		Intruding: intruding, Elsewhere: max(valueOr(s.capacity.Budget, 0)-intruding-s.budget(), 0),
+		Deducted: deducted, Elsewhere: max(valueOr(s.capacity.Budget, 0)-deducted-s.budget(), 0),
 		Left: leftBehind(upstream, ledger, s), Notes: s.identity.lines(),
 	}
 	oldest := map[budget.PoolKey]poolv1.OldestTransaction{}

@@ -41,8 +41,8 @@ func conditionFacts(upstream *poolv1.Upstream, s *sighting, held int32) status.U
 		Asked: s.look.asked, Reachable: s.look.reachable, Pooled: s.look.pooled,
 		Declared: s.capacity.Source == poolv1.CapacityDeclared,
 		Known:    s.capacity.Budget != nil, Held: held,
-		Budget: max(valueOr(s.capacity.Budget, 0)-valueOr(s.use.now.Intruding, 0), 0),
-		Use:    s.use.now, Left: s.left(), Hidden: s.use.hidden, Full: s.use.full, Biggest: s.use.biggest,
+		Budget: max(valueOr(s.capacity.Budget, 0)-valueOr(s.use.now.Deducted, 0), 0),
+		Use:    s.use.now, Left: s.left(), Direct: valueOr(s.capacity.Direct, 0), Hidden: s.use.hidden, Full: s.use.full, Biggest: s.use.biggest,
 		SameUse: equality.Semantic.DeepEqual(upstream.Status.Use, s.use.now) &&
 			equality.Semantic.DeepEqual(upstream.Status.Capacity, s.capacity),
 		AdmissionChecked: s.look.counted, AdmissionProblem: s.look.problem,

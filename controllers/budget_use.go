@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// looksToBelieve is how many looks in a row have to show an intruder before the
-	// budget falls. A look and what pods say of themselves are never of one instant.
+	// looksToBelieve is how many looks in a row have to show others before the budget
+	// falls. A look and what pods say of themselves are never of one instant.
 	looksToBelieve = 3
 	// looksApart is how far apart they are at least.
 	looksApart = 5 * time.Second
@@ -85,30 +85,30 @@ func (r *BudgetReconciler) weighUse(ctx context.Context, upstream *poolv1.Upstre
 	}
 	others := r.Records.others(s.upstream)
 	if len(others) == 0 {
-		s.use.now.Intruding = bounded(before.Intruding, valueOr(before.Others, 0)-s.left())
+		s.use.now.Deducted = bounded(before.Deducted, valueOr(before.Others, 0)-s.spare())
 		return
 	}
-	newest := max(others[len(others)-1]-s.left(), 0)
-	sustained := valueOr(before.Intruding, 0)
+	newest := max(others[len(others)-1]-s.spare(), 0)
+	sustained := valueOr(before.Deducted, 0)
 	if s.use.fresh && len(others) == looksToBelieve {
-		sustained = max(sustained, slices.Min(others)-s.left())
+		sustained = max(sustained, slices.Min(others)-s.spare())
 	}
-	intruding := min(newest, sustained)
-	s.use.unattributed = newest - intruding
+	deducted := min(newest, sustained)
+	s.use.unattributed = newest - deducted
 	if s.use.fresh && s.use.unattributed > 0 {
 		r.Records.hasten(s.use.pool)
 		r.Signals.Pool(ctx, s.use.pool)
 	}
-	r.renewUse(s, before, intruding)
+	r.renewUse(s, before, deducted)
 }
 
 // renewUse writes the newest numbers when something follows from them, and now and then.
-func (r *BudgetReconciler) renewUse(s *sighting, before poolv1.ServerUse, intruding int32) {
-	differs := before.Intruding == nil || *before.Intruding != intruding
+func (r *BudgetReconciler) renewUse(s *sighting, before poolv1.ServerUse, deducted int32) {
+	differs := before.Deducted == nil || *before.Deducted != deducted
 	if !differs && (!s.use.fresh || !r.Records.useDue(s.upstream, s.now)) {
 		return
 	}
-	s.use.now.Intruding = new(intruding)
+	s.use.now.Deducted = new(deducted)
 	if s.use.look != nil {
 		others := r.Records.others(s.upstream)
 		s.use.now.Connections, s.use.now.Others = new(s.use.look.InUse), new(others[len(others)-1])
@@ -124,12 +124,16 @@ func bounded(v *int32, most int32) *int32 {
 	return new(min(*v, max(most, 0)))
 }
 
-// left is how many connections are left to others than pools: what the
-// administrator keeps for them, and what lies between a ceiling and the server's own limit.
-func (s *sighting) left() int32 {
+// spare is how many connections others can use at no cost to pools: what lies
+// between a ceiling and what the server could give. What the administrator keeps for
+// others is kept free beside those who are there, so those come off the budget.
+func (s *sighting) spare() int32 {
 	c := s.capacity
-	return max(valueOr(c.MaxConnections, 0)-valueOr(c.SuperuserReserved, 0)-valueOr(c.Reserved, 0)-valueOr(c.Budget, 0), 0)
+	return max(valueOr(c.MaxConnections, 0)-valueOr(c.Withheld, 0)-valueOr(c.Budget, 0), 0)
 }
+
+// left is how many connections are left to others than pools.
+func (s *sighting) left() int32 { return s.spare() + valueOr(s.capacity.Direct, 0) }
 
 // others is how many connections of the newest look are nobody's of the pools. The
 // look itself is one of the pools' operator. A pod that did not answer may have all that it holds.

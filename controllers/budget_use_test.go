@@ -41,11 +41,11 @@ func looks(t *testing.T, pool *poolv1.ConnectionPool, host string) {
 	})
 }
 
-func useIs(t *testing.T, pool *poolv1.ConnectionPool, others, intruding int32) {
+func useIs(t *testing.T, pool *poolv1.ConnectionPool, others, deducted int32) {
 	t.Helper()
 	upstreamFor(t, pool, func(g gomega.Gomega, u *poolv1.Upstream) {
 		g.Expect(u.Status.Use.Others).To(gomega.HaveValue(gomega.Equal(others)))
-		g.Expect(u.Status.Use.Intruding).To(gomega.HaveValue(gomega.Equal(intruding)))
+		g.Expect(u.Status.Use.Deducted).To(gomega.HaveValue(gomega.Equal(deducted)))
 	})
 }
 
@@ -67,20 +67,20 @@ func TestPoolsDivideWhatIntrudersLeave(t *testing.T) {
 	grantOf(t, pod, 92)
 	looks(t, pool, host)
 	looks(t, pool, host)
-	useIs(t, pool, 25, 20)
-	grantOf(t, pod, 72)
+	useIs(t, pool, 25, 25)
+	grantOf(t, pod, 67)
 	u := saysOfServer(t, pool, poolv1.ConditionHeadroomAvailable, metav1.ConditionFalse, poolv1.ReasonIntruded)
 	c := meta.FindStatusCondition(u.Status.Conditions, poolv1.ConditionHeadroomAvailable)
 	if !strings.Contains(c.Message, `most by role "etl" with application "batch"`) || strings.Contains(c.Message, postgres.ApplicationName) {
 		t.Errorf("message: %s", c.Message)
 	}
 	told(t, u, poolv1.ReasonIntruded)
-	tells(t, pool, "-20 that others use beyond what is left to them")
+	tells(t, pool, "-25 that others use now")
 
 	shows(host, 2, has)
 	looks(t, pool, host)
-	useIs(t, pool, 2, 0) // One look is enough to give back.
-	grantOf(t, pod, 92)
+	useIs(t, pool, 2, 2) // One look is enough to give back.
+	grantOf(t, pod, 90)
 	told(t, u, poolv1.ReasonHeadroom)
 }
 

@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -88,6 +89,8 @@ func blockedByApply(err error) error {
 type ownSecrets struct {
 	credential publish.Credential
 	statusKey  []byte
+	// connectQuery is the one that the poolers run.
+	connectQuery string
 }
 
 // readOwn reads what earlier passes generated, and generates what is missing. It
@@ -100,6 +103,7 @@ func (r *ConnectionPoolReconciler) readOwn(ctx context.Context, pool *poolv1.Con
 		user := document.PgBouncer.Users[0]
 		return ownSecrets{
 			credential: publish.Credential{Username: user.Name, Password: user.Password}, statusKey: document.StatusKey,
+			connectQuery: document.PgBouncer.ConnectQuery,
 		}, nil
 	case err != nil && !errors.Is(err, errNoDocument):
 		return ownSecrets{}, err
@@ -161,8 +165,8 @@ func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 		ClientIdleTimeoutSeconds: valueOr(p.pool.Spec.Clients.IdleTimeoutSeconds, 0),
 		Parameters:               parametersOf(p.pool),
 	}
-	if !p.record.Pooled && p.upstream.Status.Capacity.Direct != nil {
-		config.ConnectQuery = budget.AdmissionQuery(admissionOf(p.upstream))
+	if !p.record.Pooled && p.upstream.Status.Capacity.Withheld != nil {
+		config.ConnectQuery = connectQuery(p.upstream, own.connectQuery)
 	}
 	// DISCARD ALL, which PgBouncer runs between clients in session mode, would undo a
 	// part of the connect query.
@@ -175,11 +179,23 @@ func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 	return contract.Document{Version: contract.DocumentVersion, StatusKey: own.statusKey, PgBouncer: config}, nil
 }
 
+// connectQuery is what a server connection runs before it is used. Where the budget
+// fell, the query in force stays until pods have let go: a stricter one would turn
+// back connections that the ledger still allows.
+func connectQuery(upstream *poolv1.Upstream, inForce string) string {
+	within := meta.FindStatusCondition(upstream.Status.Conditions, poolv1.ConditionWithinBudget)
+	behind := within == nil || within.ObservedGeneration < upstream.Generation
+	if inForce != "" && (behind || within.Reason == poolv1.ReasonOverBudget) {
+		return inForce
+	}
+	return budget.AdmissionQuery(admissionOf(upstream))
+}
+
 // admissionOf is what a server connection of a pool checks. The roles stand in the
 // account, so that a manager that has just started knows them all. Where one is not
 // known, every role counts.
 func admissionOf(upstream *poolv1.Upstream) budget.Admission {
-	admission := budget.Admission{Direct: *upstream.Status.Capacity.Direct, Ceiling: upstream.Spec.MaxServerConnections}
+	admission := budget.Admission{Withheld: *upstream.Status.Capacity.Withheld, Ceiling: upstream.Spec.MaxServerConnections}
 	for _, line := range upstream.Status.Pools {
 		if line.RoleOID == 0 {
 			admission.Roles = nil

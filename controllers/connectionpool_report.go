@@ -79,7 +79,7 @@ func accountFacts(p *pass) *status.Account {
 	}
 	return &status.Account{
 		Upstream: p.upstream.Name,
-		Budget:   max(valueOr(p.upstream.Status.Capacity.Budget, 0)-valueOr(p.upstream.Status.Use.Intruding, 0), 0),
+		Budget:   max(valueOr(p.upstream.Status.Capacity.Budget, 0)-valueOr(p.upstream.Status.Use.Deducted, 0), 0),
 		Floor:    line.Floor, Minimum: line.Minimum, Entitled: entitled(line), Share: *line.Share, Granted: *line.Granted, Waiting: valueOr(line.Waiting, 0),
 	}
 }

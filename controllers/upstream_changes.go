@@ -8,6 +8,7 @@ import (
 	"maps"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -53,11 +54,12 @@ func forAll(u *poolv1.Upstream) any {
 		Endpoints   []poolv1.ServerEndpoint
 		Server      poolv1.ServerIdentity
 		Capacity    poolv1.Capacity
-		Intruding   *int32
+		Deducted    *int32
+		Over        bool
 		Roles       map[budget.PoolKey]int64
 	}{
-		u.Spec, u.Annotations, !u.DeletionTimestamp.IsZero(), u.Status.Endpoints, u.Status.Server, u.Status.Capacity, u.Status.Use.Intruding,
-		rolesOf(u.Status.Pools),
+		u.Spec, u.Annotations, !u.DeletionTimestamp.IsZero(), u.Status.Endpoints, u.Status.Server, u.Status.Capacity, u.Status.Use.Deducted,
+		meta.IsStatusConditionFalse(u.Status.Conditions, poolv1.ConditionWithinBudget), rolesOf(u.Status.Pools),
 	}
 }
 

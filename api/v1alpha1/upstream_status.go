@@ -96,12 +96,12 @@ type ServerUse struct {
 	// +kubebuilder:validation:Minimum=0
 	Others *int32 `json:"others,omitempty"`
 
-	// intruding is how many of the others are beyond what is left to them, which is
-	// capacity.direct and what spec.maxServerConnections keeps from pools, as far as
-	// several looks bear it out. While they are there, pools divide what is left.
+	// deducted is how many of the others come off the budget, as far as several looks
+	// bear it out: what is left to others is kept free beside those who are there
+	// already. What spec.maxServerConnections keeps from pools is used first.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
-	Intruding *int32 `json:"intruding,omitempty"`
+	Deducted *int32 `json:"deducted,omitempty"`
 }
 
 // ServerEndpoint is one address of a server.

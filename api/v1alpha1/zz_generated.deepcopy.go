@@ -659,8 +659,8 @@ func (in *ServerUse) DeepCopyInto(out *ServerUse) {
 		*out = new(int32)
 		**out = **in
 	}
-	if in.Intruding != nil {
-		in, out := &in.Intruding, &out.Intruding
+	if in.Deducted != nil {
+		in, out := &in.Deducted, &out.Deducted
 		*out = new(int32)
 		**out = **in
 	}

@@ -26,7 +26,7 @@ func TestTheCostOfAdmission(t *testing.T) {
 	server.Exec(t, "create role "+role+" login password '"+password+"'")
 	out := newTable("A new server connection with the admission query, against one with an empty query",
 		"beside\twith\twithout\tratio, median\tsmallest to largest\tturns\tthe query alone")
-	query := budget.AdmissionQuery(budget.Admission{Direct: 5})
+	query := budget.AdmissionQuery(budget.Admission{Withheld: 8})
 	others := 0
 	for _, backends := range []int{10, 100, 400} {
 		for ; others < backends; others++ {

@@ -42,7 +42,7 @@ func TestOurPodAgainstPgBouncerByHand(t *testing.T) {
 	server.Exec(t, "grant pg_read_all_data to "+role)
 
 	cfg := configuration(server)
-	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Direct: 5})
+	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Withheld: 8})
 	pod := startPod(t, cfg)
 	cfg.ConnectQuery = ""
 	limits, err := pgbouncer.Split(cfg.Databases, share)

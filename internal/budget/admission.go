@@ -17,10 +17,10 @@ const MaxQueryBytes = 512 - len("Q") - 4 /* length */ - 1 /* end of string */
 
 // Admission is what every server connection checks before it is used.
 type Admission struct {
-	// Direct is how many connections are left to others: Budget.Direct. Below 0
+	// Withheld is how many connections pools never take: Budget.Withheld. Below 0
 	// counts as 0.
-	Direct int32
-	// Ceiling is the most connections of Roles, beside what Direct leaves:
+	Withheld int32
+	// Ceiling is the most connections of Roles, beside what Withheld leaves:
 	// UpstreamSpec.MaxServerConnections. 0 is none.
 	Ceiling int32
 	// Roles are the roles of all pools at the server, by pg_roles.oid. Empty means
@@ -30,19 +30,26 @@ type Admission struct {
 
 // AdmissionQuery is what PgBouncer runs on every new server connection (setting
 // connect_query). It counts the server's client connections and, when they are
-// more than max_connections less what is reserved, ends its own connection: an
-// error would not do, PgBouncer logs it and goes on. The last Direct connections of
-// the server are so never taken by a pool, whoever has the others. With a Ceiling
-// it does the same when the pools' roles have more connections than that.
+// more than max_connections less what is withheld, ends its own connection: an
+// error would not do, PgBouncer logs it and goes on. What is left to others is so
+// never taken by a pool, whoever has the rest. With a Ceiling it does the same when
+// the pools' roles have more connections than that.
 //
-// It needs no privilege and no object in the database. The limit is read from the
-// server's settings each time. Of two connections that come at once at least one
-// sees both, so too many may end, never too few.
+// A connection that is one or two too many waits a moment for others to go: a
+// backend outlives its client for a tenth of a second, and a person's visit may be
+// as short. It would be costly to end at once, for PgBouncer turns clients away
+// while its last login failed and it has no other connection. More than two never
+// wait, so those that do take no more of what is left to others.
+//
+// It needs no privilege and no object in the database. max_connections is read from
+// the server each time. Of two connections that come at once at least one sees
+// both, so too many may end, never too few.
 //
 // A plain role does not see what kind of backend another role's is, so all that
 // have a database and a role count, but for walsenders, which PostgreSQL takes from
 // max_wal_senders, and for parallel workers where the role may see that they are
-// (leader_pid: its own).
+// (leader_pid: its own). Where there is a Ceiling there is no room to leave logical
+// walsenders out.
 //
 // Then it sets how the server notices a client that is gone. PostgreSQL 13 does not
 // know one of these settings and refuses them all; the connection, which has been
@@ -54,25 +61,27 @@ type Admission struct {
 // role more or less changes it, and PgBouncer then replaces its server connections,
 // each when it is next free.
 func AdmissionQuery(a Admission) string {
+	over := fmt.Sprintf("count(usesysid)+%d-int4(%s)", max(a.Withheld, 0), maxConnections)
 	if a.Ceiling <= 0 {
-		return admissionQuery(a, "")
+		return admissionQuery(over, fromConnections)
 	}
 	roles := slices.Compact(slices.Sorted(slices.Values(a.Roles)))
-	if query := admissionQuery(a, ceilingClause(a.Ceiling, isOneOf(roles))); len(roles) > 0 && len(query) <= MaxQueryBytes {
+	either := func(condition string) string {
+		return admissionQuery(fmt.Sprintf("greatest(%s,count(%sor null)-%d)", over, condition, a.Ceiling), fromBackends)
+	}
+	if query := either(isOneOf(roles)); len(roles) > 0 && len(query) <= MaxQueryBytes {
 		return query
 	}
 	oldest := append(roles, 0)[0]
-	return admissionQuery(a, ceilingClause(a.Ceiling, fmt.Sprintf("usesysid>=%d ", oldest)))
+	return either(fmt.Sprintf("usesysid>=%d ", oldest))
 }
 
-func admissionQuery(a Admission, ceiling string) string {
-	return "select pg_terminate_backend(pg_backend_pid())" + fromConnections + "having count(usesysid)>" + limitQuery +
-		fmt.Sprintf("-%d", max(a.Direct, 0)) + ceiling + ";" + setKeepalives + ";" + setCheckInterval
-}
-
-// ceilingClause counts the connections of which condition is true.
-func ceilingClause(ceiling int32, condition string) string {
-	return fmt.Sprintf(" or count(%sor null)>%d", condition, ceiling)
+// admissionQuery ends the connection when there are too many by more than two, or
+// still by one or two after 0.6 s.
+func admissionQuery(over, from string) string {
+	return "do $$declare c int;begin for i in 1..6 loop c=(select " + over + from + ");exit when c<1 or c>2;" +
+		"perform pg_sleep(.1),pg_stat_clear_snapshot();end loop;" +
+		"if c>0 then perform pg_terminate_backend(pg_backend_pid());end if;end$$;" + setKeepalives + ";" + setCheckInterval
 }
 
 func isOneOf(roles []uint32) string {
@@ -84,29 +93,28 @@ func isOneOf(roles []uint32) string {
 }
 
 // AdmissionProbe asks for what AdmissionQuery decides by, and ends nothing: one row
-// with a JSON array of the connections counted, the limit before Direct is left to
-// others, and whether the role may end its own connection.
+// with a JSON array of the connections counted, max_connections, and whether the
+// role may end its own connection and run a block of code that does.
 func AdmissionProbe() string {
-	return "select json_build_array(count(usesysid)," + limitQuery +
-		",has_function_privilege('pg_catalog.pg_terminate_backend'::regproc,'execute'))" + fromConnections
+	return "select json_build_array(count(usesysid),int4(" + maxConnections +
+		"),has_function_privilege('pg_catalog.pg_terminate_backend'::regproc,'execute')," +
+		"has_language_privilege('plpgsql','usage'))" + fromConnections
 }
 
 const (
-	// fromConnections reads what the views pg_stat_activity and pg_stat_replication
-	// read: on a fresh connection, whose caches are empty, the views take twice as long.
-	fromConnections = "from pg_stat_get_activity(null)where datid>0 and leader_pid is null " +
-		"and pid not in(select(pg_stat_get_wal_senders()).pid)"
+	// fromBackends and fromConnections read what the views pg_stat_activity and
+	// pg_stat_replication read: on a fresh connection, whose caches are empty, the views
+	// take twice as long.
+	fromBackends    = "from pg_stat_get_activity(null)where datid>0 and leader_pid is null"
+	fromConnections = fromBackends + " and pid not in(select(pg_stat_get_wal_senders()).pid)"
 
-	// limitQuery is max_connections less superuser_reserved_connections and
-	// reserved_connections (PostgreSQL 16 on, null before). The first is the largest,
-	// or the server does not start.
-	limitQuery = "(select 2*max(n)-sum(n)from unnest('{max,reserved,superuser_reserved}'::_text)s," +
-		"int4(current_setting(s||'_connections',true))n)"
+	maxConnections = "current_setting('max_connections')"
 
-	// setKeepalives lets the server notice within half a minute that a network or a
-	// node was lost. With a user timeout the number of keepalives does not matter.
-	// Any role may set it. Source: PostgreSQL settings tcp_*; tcp(7).
-	setKeepalives = "set tcp_keepalives_idle=10;set tcp_keepalives_interval=5;set tcp_user_timeout=25000"
+	// setKeepalives lets the server notice within a minute and a half that a network or
+	// a node was lost, and within half a minute while it sends. With a user timeout the
+	// number of keepalives does not matter. Any role may set it. Source: PostgreSQL
+	// settings tcp_*; tcp(7).
+	setKeepalives = "set tcp_keepalives_idle=9;set tcp_user_timeout=25000"
 
 	// setCheckInterval lets the server notice within 0.1 s, while a query runs, that
 	// the connection was closed. Any role may set it. Source: PostgreSQL setting

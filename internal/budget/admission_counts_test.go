@@ -28,6 +28,7 @@ func TestAdmission(t *testing.T) {
 		"parallel workers count where they can not be told apart":  parallelWorkers,
 		"background workers with a role count":                     backgroundWorkers,
 		"connections that come at once never exceed the limit":     comeAtOnce,
+		"one too many waits for another that is about to go":       waitsForAnother,
 		"a connection notices a client that is gone":               noticesAClientThatIsGone,
 		"the reset query forgets the client and keeps the rest":    resetQuery,
 		"a ceiling holds the pools' roles and nobody else":         ceiling,
@@ -55,6 +56,26 @@ func aboveTheLimit(on visit) {
 		for _, conn := range conns {
 			_ = conn.Close(t.Context())
 		}
+	}
+}
+
+// waitsForAnother has one go that is there while the next one logs in.
+func waitsForAnother(on visit) {
+	t, server := on.t, on.server
+	query := server.room(3)
+	first := server.admit(t, 3, plainRole, query)[0]
+	next := make(chan error, 1)
+	go func() {
+		conn, err := server.login(t.Context(), plainRole, query)
+		if err == nil {
+			err = conn.Close(t.Context())
+		}
+		next <- err
+	}()
+	server.awaitBackends(t, 4)
+	_ = first.Close(t.Context())
+	if err := <-next; err != nil {
+		t.Errorf("the next connection got %v, want the place of the one that has gone", err)
 	}
 }
 
@@ -169,8 +190,8 @@ func checkedSettings(version int) map[string]string {
 	}
 	return map[string]string{
 		"client_connection_check_interval": "100ms",
-		"tcp_keepalives_idle":              "10",
-		"tcp_keepalives_interval":          "5",
+		"tcp_keepalives_idle":              "9",
+		"tcp_keepalives_interval":          "75",
 		"tcp_user_timeout":                 "25000", // PostgreSQL shows it as the kernel has it.
 	}
 }
@@ -233,7 +254,7 @@ func (s *fullServer) oid(t *testing.T, role string) uint32 {
 func ceiling(on visit) {
 	t, server := on.t, on.server
 	pools := []uint32{server.oid(t, plainRole), server.oid(t, otherRole), 4000000000} // The last is gone.
-	query := budget.AdmissionQuery(budget.Admission{Direct: server.leaving(9), Ceiling: 4, Roles: pools})
+	query := budget.AdmissionQuery(budget.Admission{Withheld: server.leaving(9), Ceiling: 4, Roles: pools})
 	server.Connect(t, watchRole, plainPassword, "theirs")
 	server.Connect(t, otherRole, plainPassword, "theirs")
 	first := server.admit(t, 3, plainRole, query)[0]
@@ -246,7 +267,7 @@ func ceiling(on visit) {
 	server.admit(t, 1, otherRole, query)
 	server.refuse(t, plainRole, query)
 
-	wide := budget.AdmissionQuery(budget.Admission{Direct: server.leaving(9), Ceiling: 50, Roles: pools})
+	wide := budget.AdmissionQuery(budget.Admission{Withheld: server.leaving(9), Ceiling: 50, Roles: pools})
 	server.awaitBackends(t, 6)
 	server.admit(t, 3, plainRole, wide)
 	server.refuse(t, plainRole, wide) // The server's own limit still holds.
@@ -258,14 +279,14 @@ func ceilingOfManyRoles(on visit) {
 	for i := range uint32(8) {
 		roles = append(roles, 4000000000+i)
 	}
-	query := budget.AdmissionQuery(budget.Admission{Direct: server.leaving(20), Ceiling: 4, Roles: roles})
+	query := budget.AdmissionQuery(budget.Admission{Withheld: server.leaving(20), Ceiling: 4, Roles: roles})
 	server.Superuser(t)
 	server.Connect(t, watchRole, plainPassword, "postgres") // Newer than the oldest of the roles.
 	server.admit(t, 3, plainRole, query)
 	server.refuse(t, plainRole, query)
 
 	server.awaitBackends(t, 5)
-	unknown := budget.AdmissionQuery(budget.Admission{Direct: server.leaving(20), Ceiling: 8})
+	unknown := budget.AdmissionQuery(budget.Admission{Withheld: server.leaving(20), Ceiling: 8})
 	server.admit(t, 2, plainRole, unknown) // Eight with the superuser that the test asks with.
 	server.refuse(t, plainRole, unknown)
 }
@@ -273,10 +294,10 @@ func ceilingOfManyRoles(on visit) {
 func limitFollows(on visit) {
 	t, server := on.t, on.server
 	query := server.room(6)
-	server.Exec(t, "alter system set superuser_reserved_connections = 5", "alter system set max_connections = "+fmt.Sprint(maxConnections-2))
+	server.Exec(t, "alter system set max_connections = "+fmt.Sprint(maxConnections-2))
 	server.Restart(t)
 	server.awaitBackends(t, 0)
-	server.admit(t, 2, plainRole, query)
+	server.admit(t, 4, plainRole, query)
 	server.refuse(t, plainRole, query)
 	server.Exec(t, "alter system reset all")
 	server.Restart(t)

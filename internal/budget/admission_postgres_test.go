@@ -36,8 +36,7 @@ func passwordOf(role string) string {
 // fullServer is a PostgreSQL that admission is to keep from running full.
 type fullServer struct {
 	*testenv.PostgresServer
-	version  int
-	reserved int
+	version int
 }
 
 const maxConnections = 60
@@ -70,10 +69,8 @@ func aFullServer(t *testing.T, version int) *fullServer {
 	settings := map[string]string{
 		"max_connections": fmt.Sprint(maxConnections), "superuser_reserved_connections": "3", "wal_level": "logical",
 	}
-	reserved := 3
 	if version >= 16 {
 		settings["reserved_connections"] = "2"
-		reserved += 2
 	}
 	server := testenv.Postgres(t, settings, testenv.Version(version))
 	for _, role := range []string{plainRole, otherRole, watchRole} {
@@ -81,16 +78,16 @@ func aFullServer(t *testing.T, version int) *fullServer {
 	}
 	server.Exec(t, "grant pg_monitor to "+watchRole, "create database theirs",
 		"create role "+walRole+" login replication password '"+plainPassword+"'")
-	return &fullServer{server, version, reserved}
+	return &fullServer{server, version}
 }
 
 // room is the query that lets n connections in beside the superuser's that Exec and
 // Backends ask with.
 func (s *fullServer) room(n int) string {
-	return budget.AdmissionQuery(budget.Admission{Direct: s.leaving(n)})
+	return budget.AdmissionQuery(budget.Admission{Withheld: s.leaving(n)})
 }
 
-func (s *fullServer) leaving(n int) int32 { return int32(maxConnections - s.reserved - 1 - n) }
+func (s *fullServer) leaving(n int) int32 { return int32(maxConnections - 1 - n) }
 
 // login opens a connection as PgBouncer does: it runs the query, by the simple
 // protocol, before anything else. That an old version does not know a setting is
@@ -161,12 +158,12 @@ func (s *fullServer) counted(t *testing.T, role string) int {
 		t.Fatal(err)
 	}
 	var count, limit int
-	var permitted bool
-	if err := json.Unmarshal(ask[[]byte](t, conn, budget.AdmissionProbe()), &[]any{&count, &limit, &permitted}); err != nil {
+	var mayEnd, mayRun bool
+	if err := json.Unmarshal(ask[[]byte](t, conn, budget.AdmissionProbe()), &[]any{&count, &limit, &mayEnd, &mayRun}); err != nil {
 		t.Fatal(err)
 	}
-	if limit != maxConnections-s.reserved || !permitted {
-		t.Errorf("as %s the limit is %d, want %d; the connection may end itself: %v", role, limit, maxConnections-s.reserved, permitted)
+	if limit != maxConnections || !mayEnd || !mayRun {
+		t.Errorf("as %s max_connections is %d, want %d; the connection may end itself: %t, and run the block that does: %t", role, limit, maxConnections, mayEnd, mayRun)
 	}
 	_ = conn.Close(t.Context())
 	s.awaitBackends(t, before)

@@ -56,7 +56,7 @@ var (
 	upstreamHeld      = upstreamGauge("poolfleet_upstream_held_connections", "Server connections that all pools together may still hold.")
 	upstreamUsed      = upstreamGauge("poolfleet_upstream_used_connections", "Client connections that the server has, as it shows them.")
 	upstreamOthers    = upstreamGauge("poolfleet_upstream_other_connections", "Client connections of the server that are not the pools'.")
-	upstreamIntruding = upstreamGauge("poolfleet_upstream_intruding_connections", "Client connections of others beyond what is left to them.")
+	upstreamDeducted  = upstreamGauge("poolfleet_upstream_deducted_connections", "Client connections of others that come off the budget.")
 
 	upstreamConflicts = upstreamCounter("poolfleet_upstream_conflicts_total", "Passes over the server's ledger that ended because someone else had written.")
 )
@@ -174,7 +174,7 @@ func ObserveUpstream(name string, s poolv1.UpstreamStatus) {
 		upstreamMax: number(s.Capacity.MaxConnections), upstreamSuperuser: number(s.Capacity.SuperuserReserved),
 		upstreamReserved: number(s.Capacity.Reserved), upstreamDirect: number(s.Capacity.Direct),
 		upstreamBudget: number(s.Capacity.Budget), upstreamGranted: number(s.Granted), upstreamHeld: held,
-		upstreamUsed: number(s.Use.Connections), upstreamOthers: number(s.Use.Others), upstreamIntruding: number(s.Use.Intruding),
+		upstreamUsed: number(s.Use.Connections), upstreamOthers: number(s.Use.Others), upstreamDeducted: number(s.Use.Deducted),
 	} {
 		g.WithLabelValues(name).Set(v)
 	}

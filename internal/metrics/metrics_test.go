@@ -46,7 +46,7 @@ func observe() {
 	metrics.CountRefused("shop", "a", 3)
 	metrics.CountGrant("shop", "a", 1, 2)
 	metrics.CountGrant("shop", "a", 2, 1)
-	metrics.ObserveUpstream("db", poolv1.UpstreamStatus{Use: poolv1.ServerUse{Intruding: new(int32(7))}})
+	metrics.ObserveUpstream("db", poolv1.UpstreamStatus{Use: poolv1.ServerUse{Deducted: new(int32(7))}})
 	metrics.CountConflict("db")
 }
 
@@ -97,7 +97,7 @@ func TestMetricsSayWhatTheAccountSays(t *testing.T) {
 		"poolfleet_pool_needed_connections":             20,
 		"poolfleet_pool_starved_clients":                6,
 		"poolfleet_pool_oldest_transaction_age_seconds": 60,
-		"poolfleet_upstream_intruding_connections":      7,
+		"poolfleet_upstream_deducted_connections":       7,
 	} {
 		if got := all[name].gauge; got != want {
 			t.Errorf("%s = %v, want %v", name, got, want)

@@ -60,7 +60,7 @@ func TestTwoPoolersHandOverConnectionsWithoutAFailureOrOneTooMany(t *testing.T) 
 		t.Fatal(err)
 	}
 	cfg := aConfig(server)
-	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Direct: 3})
+	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Withheld: 6})
 	shares := [2]int32{10, 10}
 	var pods [2]*pod
 	var revision string

@@ -34,7 +34,7 @@ func TestAKilledPgBouncerComesBackWhenItsConnectionsAreGone(t *testing.T) {
 	server := aServer(t)
 	p := aPod(t).start()
 	cfg := aConfig(server)
-	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Direct: 3})
+	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Withheld: 6})
 	p.grant(1, 10, p.config(cfg))
 	p.runs(1, 10)
 	const query = "select pg_sleep(5)"
@@ -347,7 +347,7 @@ func TestEveryServerConnectionIsCountedIn(t *testing.T) {
 	p := aPod(t).start()
 	cfg := aConfig(server)
 	// 100 less 3 for superusers and 91 for others leaves 6, one less for the sampler.
-	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Direct: 91})
+	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Withheld: 94})
 	p.grant(1, 20, p.config(cfg))
 	p.runs(1, 20)
 	sampler := watchServer(t, server)

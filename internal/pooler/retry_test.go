@@ -78,7 +78,7 @@ func admissionFull(t *testing.T) (p *pod, server *testenv.PostgresServer, revisi
 	server = aServer(t)
 	p = aPod(t).start()
 	cfg := aConfig(server)
-	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Direct: 94}) // 100 less 3 for superusers leaves 3.
+	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Withheld: 97})
 	cfg.Parameters = map[string]string{"query_wait_timeout": "120"}
 	revision = p.config(cfg)
 	p.grant(1, 5, revision)

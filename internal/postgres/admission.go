@@ -16,19 +16,19 @@ func admissionProblem(a answer, o Observation) string {
 			"): let the role execute pg_stat_get_activity, pg_stat_get_wal_senders and current_setting, as every role may by default"
 	}
 	var count, limit int64
-	var mayEnd bool
-	if err := json.Unmarshal(a.value, &[]any{&count, &limit, &mayEnd}); err != nil {
+	var mayEnd, mayRun bool
+	if err := json.Unmarshal(a.value, &[]any{&count, &limit, &mayEnd, &mayRun}); err != nil {
 		return "the query that connections count themselves in with has no answer that makes sense"
 	}
-	// In 64 bits: the settings are the word of a server that may be anybody's.
-	want := int64(o.MaxConnections) - int64(o.SuperuserReserved) - int64(o.Reserved)
 	switch {
 	case count < 1:
 		return fmt.Sprintf("the query that connections count themselves in with saw %d, where it must have seen its own", count)
-	case limit != want:
-		return fmt.Sprintf("the query that connections count themselves in with has a limit of %d, where the server's settings make it %d", limit, want)
+	case limit != int64(o.MaxConnections):
+		return fmt.Sprintf("the query that connections count themselves in with reads a max_connections of %d, where the server's settings say %d", limit, o.MaxConnections)
 	case !mayEnd:
 		return "the role may not end its own connections, which is how one too many goes: GRANT EXECUTE ON FUNCTION pg_terminate_backend to it"
+	case !mayRun:
+		return "the role may not run the block that connections count themselves in with: GRANT USAGE ON LANGUAGE plpgsql to it"
 	}
 	return ""
 }

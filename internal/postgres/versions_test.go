@@ -130,6 +130,9 @@ func TestWhatARoleMayNotReadBreaksNothingElse(t *testing.T) {
 			says(look("revoke execute on function "+end+" from public"), "may not end its own")
 			says(look("grant execute on function "+end+" to public"), "")
 
+			says(look("revoke usage on language plpgsql from public"), "may not run the block")
+			says(look("grant usage on language plpgsql to public"), "")
+
 			if got := look("revoke execute on function pg_control_system() from public"); got.SystemIdentifier != "" || got.InUse == 0 {
 				t.Errorf("without the identifier: %+v", got)
 			}
@@ -147,8 +150,8 @@ func TestNumbersThatCanNotBeAreAnAdmissionProblem(t *testing.T) {
 	shop := server.Connect(t, testenv.SuperuserName, testenv.SuperuserPassword, "shop")
 	for _, step := range []struct{ does, says string }{
 		{`create schema mine; grant usage on schema mine to public; alter role app set search_path = mine, pg_catalog`, ""},
-		{`create function mine.current_setting(text, boolean) returns text language sql as $$select '5'$$`, "limit of -5, where the server's settings make it 97"},
-		{`drop function mine.current_setting(text, boolean);
+		{`create function mine.current_setting(text) returns text language sql as $$select '5'$$`, "a max_connections of 5, where the server's settings say"},
+		{`drop function mine.current_setting(text);
 		  create function mine.never(bigint, oid) returns bigint language sql as 'select 0::bigint';
 		  create aggregate mine.count(oid) (sfunc = mine.never, stype = bigint, initcond = '0')`, "saw 0, where it must have seen its own"},
 		{`drop aggregate mine.count(oid)`, ""},

@@ -18,8 +18,8 @@ type ServerAccount struct {
 	Ceiling int32
 	// DirectChosen is true where the administrator said how many are left to others.
 	DirectChosen bool
-	// Intruding is what others use beyond what is left to them.
-	Intruding int32
+	// Deducted is what others use and the budget bears.
+	Deducted int32
 	// Elsewhere is what pools that another operator manages hold or are due.
 	Elsewhere int32
 	// Notes say what else bears on the sum.
@@ -124,9 +124,9 @@ func arithmetic(a ServerAccount) []string {
 	less(number(c.Direct), "left to others (spec.directConnections%s)", unless(a.DirectChosen, ", by default"))
 	room := max(*c.MaxConnections-number(c.Withheld), 0)
 	less(room-*c.Budget, "above the ceiling of %d (spec.maxServerConnections)", a.Ceiling)
-	less(a.Intruding, "that others use beyond what is left to them")
+	less(a.Deducted, "that others use now; what is left to them is kept free beside")
 	less(a.Elsewhere, "of pools in namespaces that another operator watches")
-	return append(lines, fmt.Sprintf("= %d for pools", max(*c.Budget-a.Intruding-a.Elsewhere, 0)))
+	return append(lines, fmt.Sprintf("= %d for pools", max(*c.Budget-a.Deducted-a.Elsewhere, 0)))
 }
 
 func unless(not bool, text string) string {

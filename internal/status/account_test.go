@@ -60,14 +60,14 @@ shop/b: 46 by weight 100 of 200; granted`,
 				Capacity: with(capacity(), func(c *poolv1.Capacity) {
 					c.Budget, c.Reserved, c.Withheld = new(int32(60)), new(int32(2)), new(int32(10))
 				}),
-				Ceiling: 60, DirectChosen: true, Intruding: 12, Elsewhere: 8, Notes: []string{"a note"},
+				Ceiling: 60, DirectChosen: true, Deducted: 12, Elsewhere: 8, Notes: []string{"a note"},
 			}, `
 100 max_connections of the server
 -3 superuser_reserved_connections
 -2 reserved_connections
 -5 left to others (spec.directConnections)
 -30 above the ceiling of 60 (spec.maxServerConnections)
--12 that others use beyond what is left to them
+-12 that others use now; what is left to them is kept free beside
 -8 of pools in namespaces that another operator watches
 = 40 for pools
 a note`,
@@ -184,8 +184,8 @@ func TestABudgetThatChangesIsToldWithItsCause(t *testing.T) {
 			status.Change{Shrank: true, Text: "Pools may take 30 connections together, before it was 92: spec.maxServerConnections was changed"},
 		},
 		"intruders": {
-			poolv1.UpstreamStatus{Capacity: capacity(), Use: poolv1.ServerUse{Intruding: new(int32(12))}},
-			status.Change{Shrank: true, Text: "Pools may take 80 connections together, before it was 92: what others use beyond what is left to them is 12 and was 0"},
+			poolv1.UpstreamStatus{Capacity: capacity(), Use: poolv1.ServerUse{Deducted: new(int32(12))}},
+			status.Change{Shrank: true, Text: "Pools may take 80 connections together, before it was 92: what others use and comes off the budget is 12 and was 0"},
 		},
 	}
 	for name, c := range cases {

@@ -35,7 +35,7 @@ func BudgetChange(before, after poolv1.UpstreamStatus) Change {
 }
 
 func effective(s poolv1.UpstreamStatus) int32 {
-	return max(number(s.Capacity.Budget)-number(s.Use.Intruding), 0)
+	return max(number(s.Capacity.Budget)-number(s.Use.Deducted), 0)
 }
 
 func causes(before, after poolv1.UpstreamStatus) (why []string) {
@@ -48,7 +48,7 @@ func causes(before, after poolv1.UpstreamStatus) (why []string) {
 		{"superuser_reserved_connections is", b.SuperuserReserved, a.SuperuserReserved},
 		{"reserved_connections is", b.Reserved, a.Reserved},
 		{"what is left to others is", b.Direct, a.Direct},
-		{"what others use beyond what is left to them is", before.Use.Intruding, after.Use.Intruding},
+		{"what others use and comes off the budget is", before.Use.Deducted, after.Use.Deducted},
 	} {
 		if old, now := number(part.old), number(part.now); old != now {
 			why = append(why, fmt.Sprintf("%s %d and was %d", part.name, now, old))

@@ -24,11 +24,12 @@ type UpstreamFacts struct {
 	Declared bool
 	// Known is true once Budget is.
 	Known bool
-	// Budget is what pools divide, intruders taken off, and Held what pods may hold.
+	// Budget is what pools divide, others taken off, and Held what pods may hold.
 	Budget, Held int32
-	// Use is status.use as it will stand, Left what is left to others than pools.
-	Use  poolv1.ServerUse
-	Left int32
+	// Use is status.use as it will stand, Left what is left to others than pools, and
+	// Direct what of that is kept for them even where no ceiling holds pools back.
+	Use          poolv1.ServerUse
+	Left, Direct int32
 	// SameUse is true while neither Use nor the capacity differ from what stands: then
 	// its words stay, too.
 	SameUse bool
@@ -80,15 +81,15 @@ func reachable(facts UpstreamFacts) metav1.Condition {
 
 func withinBudget(facts UpstreamFacts) metav1.Condition {
 	const kind = poolv1.ConditionWithinBudget
-	intruding := number(facts.Use.Intruding)
+	deducted := number(facts.Use.Deducted)
 	switch {
 	case !facts.Known:
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "The budget is not known yet")
 	case facts.Held > facts.Budget:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonOverBudget, "Pods may still hold %d connections of a budget of %d: they are letting go", facts.Held, facts.Budget)
-	case facts.Budget == 0 && intruding > 0:
+	case facts.Budget == 0 && deducted > 0:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonNoBudget,
-			"Nothing is left for pools, as others use %d connections more than are left to them: end those that should not be there, or raise the server's max_connections", intruding)
+			"Nothing is left for pools, as others use %d connections that would be theirs: end those that should not be there, or raise the server's max_connections", deducted)
 	case facts.Budget == 0:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonNoBudget, "Nothing is left for pools: raise the server's max_connections, or lower spec.directConnections")
 	}
@@ -97,7 +98,7 @@ func withinBudget(facts UpstreamFacts) metav1.Condition {
 
 func headroomAvailable(facts UpstreamFacts) metav1.Condition {
 	const kind = poolv1.ConditionHeadroomAvailable
-	others, intruding := number(facts.Use.Others), number(facts.Use.Intruding)
+	others, deducted := number(facts.Use.Others), number(facts.Use.Deducted)
 	switch {
 	case facts.Asked && facts.Full:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonIntruded,
@@ -109,10 +110,10 @@ func headroomAvailable(facts UpstreamFacts) metav1.Condition {
 			"The server does not show its connections to the pools' roles: let one of them read pg_stat_activity, for instance with GRANT pg_read_all_stats")
 	case facts.Use.Others == nil:
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "The server's connections were not seen yet")
-	case intruding > 0:
+	case deducted > facts.Direct:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonIntruded,
 			"Others use %d connections and %d are left to them, so pools divide %d less%s: end those that should not be there, or raise spec.directConnections",
-			others, facts.Left, intruding, most(facts.Biggest))
+			others, facts.Left, deducted, most(facts.Biggest))
 	case others > facts.Left:
 		return condition(kind, metav1.ConditionTrue, poolv1.ReasonHeadroom,
 			"Others use %d connections and %d are left to them; looks that follow have yet to bear it out", others, facts.Left)

@@ -18,8 +18,8 @@ import (
 // serverFacts are those of a server with nothing wrong.
 func serverFacts(changes ...func(*status.UpstreamFacts)) status.UpstreamFacts {
 	f := status.UpstreamFacts{
-		Asked: true, Reachable: true, Known: true, Budget: 92, Held: 92, Left: 5, AdmissionChecked: true,
-		Use: poolv1.ServerUse{Connections: new(int32(95)), Others: new(int32(3)), Intruding: new(int32(0))},
+		Asked: true, Reachable: true, Known: true, Budget: 92, Held: 92, Left: 5, Direct: 5, AdmissionChecked: true,
+		Use: poolv1.ServerUse{Connections: new(int32(95)), Others: new(int32(3)), Deducted: new(int32(0))},
 	}
 	for _, change := range changes {
 		change(&f)
@@ -28,7 +28,7 @@ func serverFacts(changes ...func(*status.UpstreamFacts)) status.UpstreamFacts {
 }
 
 func intruded(f *status.UpstreamFacts) {
-	f.Use.Others, f.Use.Intruding, f.Budget, f.Held = new(int32(17)), new(int32(12)), 80, 80
+	f.Use.Others, f.Use.Deducted, f.Budget, f.Held = new(int32(17)), new(int32(17)), 75, 75
 	f.Biggest = []string{`role "etl"`, `role "bi" with application "psql"`}
 }
 
@@ -57,6 +57,9 @@ func TestUpstreamConditions(t *testing.T) {
 		}},
 		"others use all that was left to pools, too": {serverFacts(intruded, func(f *status.UpstreamFacts) { f.Budget, f.Held = 0, 0 }), []string{
 			"Reachable=True/Observed", "WithinBudget=False/NoBudget", "HeadroomAvailable=False/Intruded", "AdmissionActive=True/AdmissionQuery",
+		}},
+		"others use what is left to them": {serverFacts(func(f *status.UpstreamFacts) { f.Use.Others, f.Use.Deducted = new(int32(5)), new(int32(5)) }), []string{
+			"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
 		}},
 		"one look shows more than is left to others": {serverFacts(func(f *status.UpstreamFacts) { f.Use.Others = new(int32(9)) }), []string{
 			"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
@@ -97,7 +100,7 @@ func TestIntrudersAreNamed(t *testing.T) {
 	headroom := func(f status.UpstreamFacts) string {
 		return meta.FindStatusCondition(status.ComputeUpstream(f, now), poolv1.ConditionHeadroomAvailable).Message
 	}
-	want := `Others use 17 connections and 5 are left to them, so pools divide 12 less, most by role "etl", role "bi" with application "psql": end those that should not be there, or raise spec.directConnections`
+	want := `Others use 17 connections and 5 are left to them, so pools divide 17 less, most by role "etl", role "bi" with application "psql": end those that should not be there, or raise spec.directConnections`
 	if diff := cmp.Diff(want, headroom(serverFacts(intruded))); diff != "" {
 		t.Errorf("message (-want +got):\n%s", diff)
 	}

@@ -479,7 +479,7 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: connections
       type:
         scalar: numeric
-    - name: intruding
+    - name: deducted
       type:
         scalar: numeric
     - name: others

@@ -17,10 +17,10 @@ type ServerUseApplyConfiguration struct {
 	// others is how many of them are not the poolers': migrations, people, exporters,
 	// applications that go past the pools.
 	Others *int32 `json:"others,omitempty"`
-	// intruding is how many of the others are beyond what is left to them, which is
-	// capacity.direct and what spec.maxServerConnections keeps from pools, as far as
-	// several looks bear it out. While they are there, pools divide what is left.
-	Intruding *int32 `json:"intruding,omitempty"`
+	// deducted is how many of the others come off the budget, as far as several looks
+	// bear it out: what is left to others is kept free beside those who are there
+	// already. What spec.maxServerConnections keeps from pools is used first.
+	Deducted *int32 `json:"deducted,omitempty"`
 }
 
 // ServerUseApplyConfiguration constructs a declarative configuration of the ServerUse type for use with
@@ -45,10 +45,10 @@ func (b *ServerUseApplyConfiguration) WithOthers(value int32) *ServerUseApplyCon
 	return b
 }
 
-// WithIntruding sets the Intruding field in the declarative configuration to the given value
+// WithDeducted sets the Deducted field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
-// If called multiple times, the Intruding field is set to the value of the last call.
-func (b *ServerUseApplyConfiguration) WithIntruding(value int32) *ServerUseApplyConfiguration {
-	b.Intruding = &value
+// If called multiple times, the Deducted field is set to the value of the last call.
+func (b *ServerUseApplyConfiguration) WithDeducted(value int32) *ServerUseApplyConfiguration {
+	b.Deducted = &value
 	return b
 }
