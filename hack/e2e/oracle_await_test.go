@@ -166,7 +166,7 @@ func (o *oracle) sumsFit(t *testing.T) {
 			}
 			granted, held = granted+*entry.Granted, held+*entry.Held
 		}
-		budget := *upstream.Status.Capacity.Budget
+		budget := *upstream.Status.Capacity.Budget - deref(upstream.Status.Use.Deducted) // The sampler is there, too.
 		if len(pods) != len(upstream.Status.Ledger) || granted != budget || held != budget {
 			return fmt.Errorf("%d pods have %d entries, %d granted and %d held of a budget of %d",
 				len(pods), len(upstream.Status.Ledger), granted, held, budget)
