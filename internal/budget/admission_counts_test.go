@@ -254,7 +254,7 @@ func (s *fullServer) oid(t *testing.T, role string) uint32 {
 func ceiling(on visit) {
 	t, server := on.t, on.server
 	pools := []uint32{server.oid(t, plainRole), server.oid(t, otherRole), 4000000000} // The last is gone.
-	query := budget.AdmissionQuery(budget.Admission{Withheld: server.leaving(9), Ceiling: 4, Roles: pools})
+	query := budget.AdmissionQuery(budget.Admission{Withheld: leaving(9), Ceiling: 4, Roles: pools})
 	server.Connect(t, watchRole, plainPassword, "theirs")
 	server.Connect(t, otherRole, plainPassword, "theirs")
 	first := server.admit(t, 3, plainRole, query)[0]
@@ -267,7 +267,7 @@ func ceiling(on visit) {
 	server.admit(t, 1, otherRole, query)
 	server.refuse(t, plainRole, query)
 
-	wide := budget.AdmissionQuery(budget.Admission{Withheld: server.leaving(9), Ceiling: 50, Roles: pools})
+	wide := budget.AdmissionQuery(budget.Admission{Withheld: leaving(9), Ceiling: 50, Roles: pools})
 	server.awaitBackends(t, 6)
 	server.admit(t, 3, plainRole, wide)
 	server.refuse(t, plainRole, wide) // The server's own limit still holds.
@@ -279,14 +279,14 @@ func ceilingOfManyRoles(on visit) {
 	for i := range uint32(8) {
 		roles = append(roles, 4000000000+i)
 	}
-	query := budget.AdmissionQuery(budget.Admission{Withheld: server.leaving(20), Ceiling: 4, Roles: roles})
+	query := budget.AdmissionQuery(budget.Admission{Withheld: leaving(20), Ceiling: 4, Roles: roles})
 	server.Superuser(t)
 	server.Connect(t, watchRole, plainPassword, "postgres") // Newer than the oldest of the roles.
 	server.admit(t, 3, plainRole, query)
 	server.refuse(t, plainRole, query)
 
 	server.awaitBackends(t, 5)
-	unknown := budget.AdmissionQuery(budget.Admission{Withheld: server.leaving(20), Ceiling: 8})
+	unknown := budget.AdmissionQuery(budget.Admission{Withheld: leaving(20), Ceiling: 8})
 	server.admit(t, 2, plainRole, unknown) // Eight with the superuser that the test asks with.
 	server.refuse(t, plainRole, unknown)
 }

@@ -69,7 +69,7 @@ func TestAdmissionThroughPgBouncer(t *testing.T) {
 
 func transactionMode(on visit) {
 	t, server := on.t, on.server
-	ceiling := budget.Admission{Withheld: server.leaving(20), Ceiling: 3, Roles: []uint32{server.oid(t, plainRole)}}
+	ceiling := budget.Admission{Withheld: leaving(20), Ceiling: 3, Roles: []uint32{server.oid(t, plainRole)}}
 	for name, query := range map[string]string{
 		"of the server": server.room(3), "of the pools' roles": budget.AdmissionQuery(ceiling),
 	} {

@@ -84,10 +84,11 @@ func aFullServer(t *testing.T, version int) *fullServer {
 // room is the query that lets n connections in beside the superuser's that Exec and
 // Backends ask with.
 func (s *fullServer) room(n int) string {
-	return budget.AdmissionQuery(budget.Admission{Withheld: s.leaving(n)})
+	return budget.AdmissionQuery(budget.Admission{Withheld: leaving(n)})
 }
 
-func (s *fullServer) leaving(n int) int32 { return int32(maxConnections - 1 - n) }
+// leaving is what is withheld for n to have room.
+func leaving(n int) int32 { return int32(maxConnections - 1 - n) }
 
 // login opens a connection as PgBouncer does: it runs the query, by the simple
 // protocol, before anything else. That an old version does not know a setting is
