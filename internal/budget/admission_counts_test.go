@@ -39,7 +39,7 @@ func TestAdmission(t *testing.T) {
 
 func aboveTheLimit(on visit) {
 	t, server := on.t, on.server
-	query := server.room(4)
+	query := room(4)
 	for _, role := range []string{plainRole, watchRole, testenv.SuperuserName} {
 		server.awaitBackends(t, 0)
 		conns := server.admit(t, 4, role, query)
@@ -62,7 +62,7 @@ func aboveTheLimit(on visit) {
 // waitsForAnother has one go that is there while the next one logs in.
 func waitsForAnother(on visit) {
 	t, server := on.t, on.server
-	query := server.room(3)
+	query := room(3)
 	first := server.admit(t, 3, plainRole, query)[0]
 	next := make(chan error, 1)
 	go func() {
@@ -84,8 +84,8 @@ func othersCount(on visit) {
 	for _, role := range []string{otherRole, watchRole, testenv.SuperuserName} {
 		server.Connect(t, role, passwordOf(role), "theirs")
 	}
-	server.admit(t, 2, plainRole, server.room(5))
-	server.refuse(t, plainRole, server.room(5))
+	server.admit(t, 2, plainRole, room(5))
+	server.refuse(t, plainRole, room(5))
 }
 
 func walsendersDoNotCount(on visit) {
@@ -105,8 +105,8 @@ func walsendersDoNotCount(on visit) {
 			t.Errorf("as %s: %d", role, got)
 		}
 	}
-	server.admit(t, 2, plainRole, server.room(2))
-	server.refuse(t, plainRole, server.room(2))
+	server.admit(t, 2, plainRole, room(2))
+	server.refuse(t, plainRole, room(2))
 }
 
 // parallelWorkers has one query of one role with one worker.
@@ -156,7 +156,7 @@ func backgroundWorkers(on visit) {
 func comeAtOnce(on visit) {
 	t, server := on.t, on.server
 	const limit, workers, rounds = 6, 12, 10
-	query := server.room(limit)
+	query := room(limit)
 	var admitted, live atomic.Int32
 	var group sync.WaitGroup
 	for range workers {
@@ -209,13 +209,13 @@ func compareSettings(t *testing.T, conn *pgx.Conn, want map[string]string) {
 
 func noticesAClientThatIsGone(on visit) {
 	t, server := on.t, on.server
-	conn := server.admit(t, 1, plainRole, server.room(1))[0]
+	conn := server.admit(t, 1, plainRole, room(1))[0]
 	compareSettings(t, conn, checkedSettings(server.version))
 }
 
 func resetQuery(on visit) {
 	t, server := on.t, on.server
-	conn := server.admit(t, 1, plainRole, server.room(1))[0]
+	conn := server.admit(t, 1, plainRole, room(1))[0]
 	exec := func(statement string) {
 		t.Helper()
 		if _, err := conn.PgConn().Exec(t.Context(), statement).ReadAll(); err != nil {
@@ -293,7 +293,7 @@ func ceilingOfManyRoles(on visit) {
 
 func limitFollows(on visit) {
 	t, server := on.t, on.server
-	query := server.room(6)
+	query := room(6)
 	server.Exec(t, "alter system set max_connections = "+fmt.Sprint(maxConnections-2))
 	server.Restart(t)
 	server.awaitBackends(t, 0)

@@ -71,7 +71,7 @@ func transactionMode(on visit) {
 	t, server := on.t, on.server
 	ceiling := budget.Admission{Withheld: leaving(20), Ceiling: 3, Roles: []uint32{server.oid(t, plainRole)}}
 	for name, query := range map[string]string{
-		"of the server": server.room(3), "of the pools' roles": budget.AdmissionQuery(ceiling),
+		"of the server": room(3), "of the pools' roles": budget.AdmissionQuery(ceiling),
 	} {
 		t.Run(name, func(t *testing.T) {
 			server.awaitBackends(t, 0)
@@ -95,7 +95,7 @@ func transactionMode(on visit) {
 
 func sessionMode(on visit) {
 	t, server := on.t, on.server
-	pooler := aPooler(t, server, pgbouncer.ModeSession, 1, server.room(1))
+	pooler := aPooler(t, server, pgbouncer.ModeSession, 1, room(1))
 	first := throughThePooler(t, server, pooler)
 	backend := ask[string](t, first, "select pg_backend_pid()::text")
 	if _, err := first.Exec(t.Context(), "set work_mem = '77MB'"); err != nil {
@@ -122,7 +122,7 @@ func noRoom(on visit) {
 	t, server := on.t, on.server
 	held := server.Connect(t, otherRole, plainPassword, "postgres")
 	impatient := func(c *pgbouncer.Config) { c.Parameters["query_wait_timeout"] = "1" }
-	pooler := aPooler(t, server, pgbouncer.ModeTransaction, 5, server.room(1), impatient)
+	pooler := aPooler(t, server, pgbouncer.ModeTransaction, 5, room(1), impatient)
 	_, err := dialThePooler(t, server, pooler)
 	if refusal := new(pgconn.PgError); !errors.As(err, &refusal) || refusal.Code != "08P01" || refusal.Message != "query_wait_timeout" {
 		t.Errorf("without any room a client got %v, want query_wait_timeout", err)

@@ -83,7 +83,7 @@ func aFullServer(t *testing.T, version int) *fullServer {
 
 // room is the query that lets n connections in beside the superuser's that Exec and
 // Backends ask with.
-func (s *fullServer) room(n int) string {
+func room(n int) string {
 	return budget.AdmissionQuery(budget.Admission{Withheld: leaving(n)})
 }
 
