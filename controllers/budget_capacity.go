@@ -51,10 +51,11 @@ func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) 
 			s.roles[budget.PoolKey{Namespace: s.pools[i].Namespace, Name: s.pools[i].Name}] = int64(oid)
 		}
 		s.look.pooled = s.look.pooled || record.Pooled
-		if record.Problem != nil && !status.Full(record.Problem.Reason) {
-			continue
+		if record.Problem == nil || status.Full(record.Problem.Reason) {
+			s.look.reachable = true
 		}
-		s.look.reachable = true
+		// What a pool's look showed before one that failed is still newer than what
+		// another's showed before that.
 		if better(record, newest) {
 			newest = record
 		}
@@ -71,8 +72,10 @@ func better(a, b Record) bool {
 		return a.Observation.MaxConnections > 0
 	case a.Declared != nil && b.Declared != nil:
 		return *a.Declared < *b.Declared
+	case a.Declared != nil && a.Observation.MaxConnections == 0:
+		return true
 	}
-	return a.ProbedAt.After(b.ProbedAt)
+	return a.SeenAt.After(b.SeenAt)
 }
 
 func (s *sighting) take(record Record, spec poolv1.UpstreamSpec) {
