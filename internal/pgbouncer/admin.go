@@ -4,6 +4,7 @@
 package pgbouncer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -265,26 +266,39 @@ func (a Admin) command(ctx context.Context, command string) error {
 
 // run runs commands on one connection and returns the rows of each.
 func (a Admin) run(ctx context.Context, commands ...string) ([][]Row, error) {
-	timeout := a.Timeout
-	if timeout == 0 {
-		timeout = DefaultAdminTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	answers := make([][]Row, len(commands))
+	err := a.session(ctx, func(exec executor) error {
+		for i, command := range commands {
+			rows, err := exec(command)
+			if err != nil {
+				return err
+			}
+			answers[i] = rows
+		}
+		return nil
+	})
+	return answers, err
+}
+
+// executor runs one command on a connection.
+type executor func(command string) ([]Row, error)
+
+// session opens a connection for as long as use takes.
+func (a Admin) session(ctx context.Context, use func(executor) error) error {
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(a.Timeout, DefaultAdminTimeout))
 	defer cancel()
 	conn, err := a.connect(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("connecting to PgBouncer's console: %w", err)
+		return fmt.Errorf("connecting to PgBouncer's console: %w", err)
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	answers := make([][]Row, len(commands))
-	for i, command := range commands {
+	return use(func(command string) ([]Row, error) {
 		results, err := conn.Exec(ctx, command).ReadAll()
 		if err != nil {
 			return nil, fmt.Errorf("running %s in PgBouncer's console: %w", command, err)
 		}
-		answers[i] = rowsOf(results)
-	}
-	return answers, nil
+		return rowsOf(results), nil
+	})
 }
 
 func rowsOf(results []*pgconn.Result) (rows []Row) {

@@ -5,12 +5,8 @@ package pooler
 
 import (
 	"context"
-	"fmt"
 	"slices"
-	"strconv"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
@@ -19,9 +15,8 @@ const (
 	// longestForGap is how long a change waits for a moment without logins. Where
 	// there is none it is made all the same.
 	longestForGap = 3 * time.Second
-	// gapLook is how much of that is spent without a pause, looking every gapPoll.
+	// gapLook is how much of that is spent without a pause.
 	gapLook = 200 * time.Millisecond
-	gapPoll = 20 * time.Millisecond
 	// quickTime is how long logins are tried again after quickRetry, once PgBouncer
 	// was told something that aborts those it had in flight.
 	quickTime  = 2 * time.Second
@@ -75,7 +70,7 @@ func (s *Supervisor) reloadTo(ctx context.Context, want order) (done bool, err e
 		s.upheaval.since = now
 	}
 	if now.Sub(s.upheaval.since) < longestForGap {
-		done, err = s.inGap(ctx, "", "RELOAD", gapLook)
+		done, err = s.admin.ReloadBetweenLogins(ctx, gapLook)
 	} else {
 		done, err = true, s.admin.Reload(ctx)
 	}
@@ -84,74 +79,4 @@ func (s *Supervisor) reloadTo(ctx context.Context, want order) (done bool, err e
 		s.upheaval = upheaval{last: time.Now()}
 	}
 	return done, err
-}
-
-// inGap runs a command of the console once no login to the database is in flight;
-// "" is any database. It looks and acts on one connection, so that hardly a login
-// begins in between. ran is false where there was no such moment.
-func (s *Supervisor) inGap(ctx context.Context, database, command string, look time.Duration) (ran bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.admin.Timeout)
-	defer cancel()
-	conn, err := s.console(ctx)
-	if err != nil {
-		return false, fmt.Errorf("connecting to PgBouncer's console: %w", err)
-	}
-	defer func() { _ = conn.Close(ctx) }()
-	for end := time.Now().Add(look); ; time.Sleep(gapPoll) {
-		logins, err := loginsInFlight(ctx, conn, database)
-		if err != nil {
-			return false, fmt.Errorf("looking for logins in flight: %w", err)
-		}
-		if logins == 0 {
-			break
-		}
-		if !time.Now().Before(end) {
-			return false, nil
-		}
-	}
-	if _, err := conn.Exec(ctx, command).ReadAll(); err != nil {
-		return true, fmt.Errorf("running %s in PgBouncer's console: %w", command, err)
-	}
-	return true, nil
-}
-
-// console is a connection that outlives a command, unlike those of pgbouncer.Admin.
-func (s *Supervisor) console(ctx context.Context) (*pgconn.PgConn, error) {
-	cfg, err := pgconn.ParseConfig("host=/ port=1 user=pgbouncer dbname=pgbouncer sslmode=disable target_session_attrs=any")
-	if err != nil {
-		return nil, err
-	}
-	cfg.Host, cfg.Port, cfg.Password = s.admin.SocketDir, s.admin.Port, ""
-	cfg.RuntimeParams = map[string]string{"application_name": "poolfleet"}
-	if s.admin.Dial != nil {
-		cfg.DialFunc = s.admin.Dial
-	}
-	return pgconn.ConnectConfig(ctx, cfg)
-}
-
-// loginsInFlight sums SHOW POOLS.sv_login.
-func loginsInFlight(ctx context.Context, conn *pgconn.PgConn, database string) (sum int, err error) {
-	results, err := conn.Exec(ctx, "SHOW POOLS").ReadAll()
-	if err != nil {
-		return 0, err
-	}
-	for _, result := range results {
-		column := func(name string) int {
-			return slices.IndexFunc(result.FieldDescriptions, func(f pgconn.FieldDescription) bool { return f.Name == name })
-		}
-		name, logins := column("database"), column("sv_login")
-		if name < 0 || logins < 0 {
-			return 0, fmt.Errorf("SHOW POOLS has no columns database and sv_login")
-		}
-		for _, row := range result.Rows {
-			count, err := strconv.Atoi(string(row[logins]))
-			if err != nil {
-				return 0, err
-			}
-			if database == "" || string(row[name]) == database {
-				sum += count
-			}
-		}
-	}
-	return sum, nil
 }

@@ -7,8 +7,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
@@ -69,7 +67,7 @@ func (s *Supervisor) settle(ctx context.Context) error {
 		if _, due := s.shrink.left[name]; !due || logins[name] > 0 || early && idle[name] > 0 {
 			continue
 		}
-		ran, err := s.inGap(ctx, name, "RECONNECT "+pgx.Identifier{name}.Sanitize(), 0)
+		ran, err := s.admin.ReconnectBetweenLogins(ctx, name)
 		if ran {
 			delete(s.shrink.left, name)
 			s.upheaval.last = time.Now()
