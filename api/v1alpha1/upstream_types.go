@@ -55,8 +55,9 @@ type UpstreamList struct {
 // +kubebuilder:validation:MinProperties=1
 type UpstreamSpec struct {
 	// directConnections is how many connections pools leave to others: migrations,
-	// people, exporters, the operator's own look at the server. A number, or a
-	// percentage of max_connections. At least 2; the default is 5%, at least 3.
+	// people, exporters, the operator's own look at the server. They are kept free
+	// beside those that others have for long, which come off the budget. A number, or
+	// a percentage of max_connections. At least 2; the default is 5%, at least 3.
 	// +optional
 	// +kubebuilder:validation:XIntOrString
 	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self >= 2 : self.matches('^([0-9]|[1-9][0-9])%$')",message="directConnections must be a number of at least 2, or a percentage from 0% to 99% (at least 2 connections are kept in any case)"

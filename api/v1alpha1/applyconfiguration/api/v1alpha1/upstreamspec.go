@@ -15,8 +15,9 @@ import (
 // UpstreamSpec is the administrator's word on how much pools may take.
 type UpstreamSpecApplyConfiguration struct {
 	// directConnections is how many connections pools leave to others: migrations,
-	// people, exporters, the operator's own look at the server. A number, or a
-	// percentage of max_connections. At least 2; the default is 5%, at least 3.
+	// people, exporters, the operator's own look at the server. They are kept free
+	// beside those that others have for long, which come off the budget. A number, or
+	// a percentage of max_connections. At least 2; the default is 5%, at least 3.
 	DirectConnections *intstr.IntOrString `json:"directConnections,omitempty"`
 	// maxServerConnections is a ceiling on what all pools together take, below what
 	// the server could give, for instance where two clusters share it.
