@@ -48,7 +48,7 @@ func TestACeilingCountsTheRolesThatFitAndElseAllThatAreAsNew(t *testing.T) {
 		"one role":                {budget.Admission{Withheld: 10, Ceiling: 60, Roles: newRoles(1)}, "greatest(count(usesysid)+10-int4(current_setting('max_connections')),count(usesysid in(16384)or null)-60)from"},
 		"in any order, each once": {budget.Admission{Withheld: 10, Ceiling: 60, Roles: []uint32{16390, 10, 16390, 16384}}, "usesysid in(10,16384,16390)or"},
 		"four roles fit":          {budget.Admission{Withheld: 1000, Ceiling: 9000, Roles: newRoles(4)}, "usesysid in(16384,16385,16386,16387)or"},
-		"six do not":              {budget.Admission{Withheld: 3, Ceiling: 40, Roles: newRoles(6)}, "count(usesysid>=16384 or null)-40)"},
+		"eight do not":            {budget.Admission{Withheld: 3, Ceiling: 40, Roles: newRoles(8)}, "count(usesysid>=16384 or null)-40)"},
 		"nor does a superuser":    {budget.Admission{Withheld: 3, Ceiling: 40, Roles: append(newRoles(8), 10)}, "count(usesysid>=10 or null)-40)"},
 		"roles not known":         {budget.Admission{Withheld: 3, Ceiling: 40}, "count(usesysid>=0 or null)-40)"},
 	}
