@@ -43,6 +43,7 @@ func TestInstalledByHelm(t *testing.T) {
 	t.Run("poolers are added and removed within the budget", s.scales)
 	t.Run("one server under several names is one upstream", s.oneServer)
 	t.Run("a name that leads to another server takes its pool along", s.repointed)
+	t.Run("what a pool leaves idle serves another, and comes back", s.lends)
 	t.Run("a NetworkPolicy comes and goes with the spec", s.networkPolicy)
 	t.Run("the published Secret takes another name", s.renamesSecret)
 	t.Run("a settled pool is not written to", s.settles)

@@ -38,6 +38,14 @@ func (s *story) refused(t *testing.T) {
 			`{upstream: {secretRef: {name: a}}, mode: transaction}`,
 			`spec.mode: Unsupported value: "transaction": supported values: "Session", "Transaction", "Statement"`,
 		},
+		"a minimum above the maximum": {
+			`{upstream: {secretRef: {name: a}}, serverConnections: {minimum: 9, maximum: 3}}`,
+			"serverConnections.minimum must not be above serverConnections.maximum: lower the one or raise the other",
+		},
+		"a weight of 0": {
+			`{upstream: {secretRef: {name: a}}, serverConnections: {weight: 0}}`,
+			"spec.serverConnections.weight: Invalid value: 0: spec.serverConnections.weight in body should be greater than or equal to 1",
+		},
 		"no Secret": {`{upstream: {}}`, "spec.upstream.secretRef: Required value"},
 		"a field that there is not": {
 			`{upstream: {secretRef: {name: a}}, poolSize: 20}`,
