@@ -49,7 +49,7 @@ func (w *world) benchmark(t *testing.T) *benchmark {
 	namespace := w.namespace(t)
 	b := &benchmark{world: w}
 	b.server = w.startServer(t, install.Postgres{Namespace: namespace, Name: "postgres", Settings: []string{"max_connections=100"}})
-	for name, pool := range map[string]**poolv1.ConnectionPool{"left": &b.left, "right": &b.right} {
+	for name, pool := range map[string]**poolv1.ConnectionPool{"west": &b.left, "east": &b.right} {
 		*pool = aPool(namespace, name, withReplicas(2))
 		w.create(t, aSecret(namespace, name+"-db", b.server.role(t, name, "")))
 		w.create(t, *pool)
@@ -64,7 +64,7 @@ func (w *world) benchmark(t *testing.T) *benchmark {
 // backends are the connections of both pools at the server.
 func backends(t *testing.T, conn *pgconn.PgConn) (left, right int) {
 	t.Helper()
-	const query = `select count(*) filter (where usename = 'left')::text || ' ' || count(*) filter (where usename = 'right')::text
+	const query = `select count(*) filter (where usename = 'west')::text || ' ' || count(*) filter (where usename = 'east')::text
 		from pg_stat_activity where application_name <> 'poolfleet-probe'`
 	results, err := conn.Exec(t.Context(), query).ReadAll()
 	if err != nil {
