@@ -119,7 +119,7 @@ func reserveOf(spec poolv1.UpstreamSpec) budget.Reserve {
 }
 
 // budget is what the pools of the watched namespaces may take: the server's
-// budget less what intruders use, and less what the pools of others hold or are due.
+// budget less what others use, and less what the pools of others hold or are due.
 func (s *sighting) budget() int32 {
 	total := max(valueOr(s.capacity.Budget, 0)-valueOr(s.use.now.Deducted, 0), 0)
 	if len(s.foreignAccounts) == 0 {

@@ -51,7 +51,7 @@ var (
 	upstreamSuperuser = upstreamGauge("poolfleet_upstream_superuser_reserved_connections", "The server's superuser_reserved_connections.")
 	upstreamReserved  = upstreamGauge("poolfleet_upstream_reserved_connections", "The server's reserved_connections.")
 	upstreamDirect    = upstreamGauge("poolfleet_upstream_direct_connections", "Server connections that are left to others than pools.")
-	upstreamBudget    = upstreamGauge("poolfleet_upstream_budget_connections", "Server connections that all pools together may take, before intruders are taken off.")
+	upstreamBudget    = upstreamGauge("poolfleet_upstream_budget_connections", "Server connections that all pools together may take, before others are taken off.")
 	upstreamGranted   = upstreamGauge("poolfleet_upstream_granted_connections", "Server connections that all pools together may open now.")
 	upstreamHeld      = upstreamGauge("poolfleet_upstream_held_connections", "Server connections that all pools together may still hold.")
 	upstreamUsed      = upstreamGauge("poolfleet_upstream_used_connections", "Client connections that the server has, as it shows them.")

@@ -176,12 +176,6 @@ func (a Admin) Set(ctx context.Context, name, value string) error {
 // when it refuses them (since 1.25).
 func (a Admin) Reload(ctx context.Context) error { return a.command(ctx, "RELOAD") }
 
-// Reconnect closes the server connections of a database as clients release them.
-// Calling it while a login is in flight aborts that login.
-func (a Admin) Reconnect(ctx context.Context, database string) error {
-	return a.command(ctx, "RECONNECT "+identifier(database))
-}
-
 // Pause waits for the transactions of a database to end and holds its clients.
 func (a Admin) Pause(ctx context.Context, database string) error {
 	return a.command(ctx, "PAUSE "+identifier(database))

@@ -19,7 +19,8 @@ func (a Admin) ReloadBetweenLogins(ctx context.Context, look time.Duration) (don
 	return a.betweenLogins(ctx, "", "RELOAD", look)
 }
 
-// ReconnectBetweenLogins is Reconnect, if no login to the database is in flight.
+// ReconnectBetweenLogins has the server connections of a database closed as clients
+// release them, if no login to it is in flight: that would be aborted, too.
 func (a Admin) ReconnectBetweenLogins(ctx context.Context, database string) (done bool, err error) {
 	return a.betweenLogins(ctx, database, "RECONNECT "+identifier(database), 0)
 }

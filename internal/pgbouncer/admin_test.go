@@ -48,8 +48,8 @@ func TestTheConsoleTakesEveryCommand(t *testing.T) {
 	if got := paused(); got != nil {
 		t.Errorf("still paused: %v", got)
 	}
-	if err := admin.Reconnect(ctx, database); err != nil {
-		t.Error(err)
+	if done, err := admin.ReconnectBetweenLogins(ctx, database); !done || err != nil {
+		t.Errorf("reconnected: %t, %v", done, err)
 	}
 	if n, err := admin.EndReplication(ctx); n != 0 || err != nil {
 		t.Errorf("ended %d, %v", n, err)
