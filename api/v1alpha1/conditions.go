@@ -28,6 +28,8 @@ const (
 	ReasonAvailable = "Available"
 	// ReasonPending means that it is not known yet.
 	ReasonPending = "Pending"
+	// ReasonPaused means that clients can connect and wait, as spec.state asks.
+	ReasonPaused = "Paused"
 	// ReasonScaledToZero means that no pooler is asked for.
 	ReasonScaledToZero = "ScaledToZero"
 )
@@ -56,6 +58,8 @@ const (
 	ReasonTLSFailed = "TLSFailed"
 	// ReasonInRecovery means that the server is a standby and takes no writes.
 	ReasonInRecovery = "InRecovery"
+	// ReasonNotInRecovery means that the server is a primary where a standby is meant.
+	ReasonNotInRecovery = "NotInRecovery"
 	// ReasonAlreadyPooled means that a pooler answers in place of the server.
 	ReasonAlreadyPooled = "AlreadyPooled"
 	// ReasonServerFull means that the server answers but has no connection left, not even
@@ -103,6 +107,18 @@ const (
 	ReasonReloading = "Reloading"
 	// ReasonRejected means that the configuration can not be run.
 	ReasonRejected = "Rejected"
+	// ReasonCertificateMissing means that the certificate for clients, or its CA, is
+	// not there; the last good one stays in use.
+	ReasonCertificateMissing = "CertificateMissing"
+	// ReasonCertificateInvalid means that the certificate for clients, its key or its
+	// CA can not be used; the last good one stays in use.
+	ReasonCertificateInvalid = "CertificateInvalid"
+	// ReasonIssuerMissing means that cert-manager, which spec.tls.issuerRef asks, is
+	// not installed.
+	ReasonIssuerMissing = "IssuerMissing"
+	// ReasonLookupMissing means that the function or the user that looks up database
+	// users is not there, or may not be used.
+	ReasonLookupMissing = "LookupMissing"
 )
 
 // Condition types of an Upstream.
@@ -159,6 +175,10 @@ const (
 	EventLoginsRefused = "LoginsRefused"
 	// EventMoved means that the pool's address leads to another server than before.
 	EventMoved = "Moved"
+	// EventRotated means that clients have a new user and password.
+	EventRotated = "CredentialsRotated"
+	// EventCertificateRenewed means that clients see a new certificate.
+	EventCertificateRenewed = "CertificateRenewed"
 	// EventMerged means that the Upstream proved to be the same server as an older one.
 	EventMerged = "Merged"
 )
@@ -166,6 +186,15 @@ const (
 // UpstreamFinalizer keeps an Upstream while its ledger has entries: without the
 // ledger nobody knows what is held.
 const UpstreamFinalizer = "poolfleet.dev/ledger"
+
+// RotateAnnotation on a ConnectionPool asks for new credentials: each new value, such
+// as the time of day, rotates them once.
+const RotateAnnotation = "poolfleet.dev/rotate"
+
+// PeersAnnotation is the annotation on a pooler pod that says which peer it is and who
+// the others are, so that a cancel request that reaches the wrong pooler is handed on.
+// Only the operator may set it.
+const PeersAnnotation = "poolfleet.dev/peers"
 
 // GrantAnnotation is the annotation on a pooler pod that holds its grant. Only the
 // operator may set it.

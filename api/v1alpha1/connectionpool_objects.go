@@ -39,6 +39,14 @@ type PoolService struct {
 	// +kubebuilder:validation:items:MaxLength=64
 	LoadBalancerSourceRanges []string `json:"loadBalancerSourceRanges,omitempty"`
 
+	// externalHostname is the name under which clients outside the cluster reach the
+	// Service. The poolers' certificate names it, and the published Secret has a URL with it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:XValidation:rule="!format.dns1123Subdomain().validate(self).hasValue()",message="externalHostname must be a DNS name in small letters, such as db.example.com"
+	ExternalHostname string `json:"externalHostname,omitempty"`
+
 	// ipFamilyPolicy is the Service's own: SingleStack, PreferDualStack or RequireDualStack.
 	// +optional
 	// +kubebuilder:validation:Enum=SingleStack;PreferDualStack;RequireDualStack

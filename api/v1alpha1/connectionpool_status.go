@@ -51,6 +51,18 @@ type ConnectionPoolStatus struct {
 	// +kubebuilder:validation:MaxLength=512
 	Selector string `json:"selector,omitempty"`
 
+	// credentials are those of clients that work now, the published ones first. They
+	// are there in authentication mode Generated.
+	// +optional
+	// +listType=map
+	// +listMapKey=username
+	// +kubebuilder:validation:MaxItems=8
+	Credentials []ClientCredential `json:"credentials,omitempty"`
+
+	// tls is the certificate that clients see.
+	// +optional
+	TLS ServedCertificate `json:"tls,omitzero"`
+
 	// configRevision is the configuration that the poolers are to run.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -69,12 +81,70 @@ type PublishedURLs struct {
 	// +kubebuilder:validation:MaxLength=2048
 	Pooled string `json:"pooled,omitempty"`
 
+	// external is the URL for applications outside the cluster, where
+	// spec.service.externalHostname is set.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	External string `json:"external,omitempty"`
+
 	// direct is the URL of the server itself, for migrations.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	Direct string `json:"direct,omitempty"`
 }
+
+// ClientCredential is a user that clients can log in as, without its password.
+type ClientCredential struct {
+	// username that clients log in as.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Username string `json:"username,omitempty"`
+
+	// issuedAt is when it was made.
+	// +required
+	IssuedAt *metav1.Time `json:"issuedAt,omitempty"`
+
+	// expiresAt is when it stops working: it was rotated out.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+}
+
+// ServedCertificate is the certificate that clients see.
+//
+// +kubebuilder:validation:MinProperties=1
+type ServedCertificate struct {
+	// issuer is who made it: Operator, Secret or CertManager.
+	// +optional
+	// +kubebuilder:validation:Enum=Operator;Secret;CertManager
+	Issuer CertificateIssuer `json:"issuer,omitempty"`
+
+	// dnsNames are the names it is good for.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	DNSNames []string `json:"dnsNames,omitempty"`
+
+	// notAfter is when it expires.
+	// +optional
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+}
+
+// CertificateIssuer is who made a certificate.
+type CertificateIssuer string
+
+const (
+	// IssuerOperator is the operator's own certificate authority.
+	IssuerOperator CertificateIssuer = "Operator"
+	// IssuerSecret is whoever wrote the Secret of spec.tls.secretRef.
+	IssuerSecret CertificateIssuer = "Secret"
+	// IssuerCertManager is cert-manager, as spec.tls.issuerRef asks.
+	IssuerCertManager CertificateIssuer = "CertManager"
+)
 
 // SecretBinding is the Service Binding specification's reference to a Secret.
 type SecretBinding struct {

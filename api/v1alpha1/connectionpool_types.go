@@ -103,6 +103,14 @@ type ConnectionPoolSpec struct {
 	// +optional
 	Clients Clients `json:"clients,omitzero"`
 
+	// authentication says which users clients log in as.
+	// +optional
+	Authentication Authentication `json:"authentication,omitzero"`
+
+	// tls is how clients reach the poolers.
+	// +optional
+	TLS ClientTLS `json:"tls,omitzero"`
+
 	// service shapes the Service that applications connect to.
 	// +optional
 	Service PoolService `json:"service,omitzero"`
@@ -130,6 +138,16 @@ type ConnectionPoolSpec struct {
 	// +optional
 	Pod PodOverrides `json:"pod,omitzero"`
 
+	// rollout says how poolers are replaced.
+	// +optional
+	Rollout Rollout `json:"rollout,omitzero"`
+
+	// state is Paused to hold every client at its next transaction, for instance
+	// while the server is restarted, until it is Running again.
+	// +optional
+	// +kubebuilder:default=Running
+	State PoolState `json:"state,omitempty"`
+
 	// podDisruptionBudget says how many poolers may be away at once.
 	// +optional
 	PodDisruptionBudget PoolDisruptionBudget `json:"podDisruptionBudget,omitzero"`
@@ -152,12 +170,62 @@ const (
 	ProbeWhenInUse ProbePolicy = "WhenInUse"
 )
 
+// TargetSessionAttributes says which kind of server is meant.
+//
+// +kubebuilder:validation:Enum=read-write;read-only;any
+type TargetSessionAttributes string
+
+const (
+	// TargetReadWrite is a primary.
+	TargetReadWrite TargetSessionAttributes = "read-write"
+	// TargetReadOnly is a standby.
+	TargetReadOnly TargetSessionAttributes = "read-only"
+	// TargetAny is a primary or a standby.
+	TargetAny TargetSessionAttributes = "any"
+)
+
+// PoolState says whether clients are served.
+//
+// +kubebuilder:validation:Enum=Running;Paused
+type PoolState string
+
+const (
+	// PoolRunning serves clients.
+	PoolRunning PoolState = "Running"
+	// PoolPaused lets transactions end and holds clients until the pool runs again.
+	PoolPaused PoolState = "Paused"
+)
+
+// Rollout says how poolers are replaced.
+//
+// +kubebuilder:validation:MinProperties=1
+type Rollout struct {
+	// drainTimeoutSeconds is how long the clients of a pooler that is to end have to
+	// finish their transactions and leave. The default is 60. 0 ends them as soon as
+	// new clients go elsewhere. A change of it rolls the poolers: it is their grace period.
+	// +optional
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=86400
+	DrainTimeoutSeconds *int32 `json:"drainTimeoutSeconds,omitempty"`
+}
+
 // UpstreamSource names the PostgreSQL server and says how to look at it.
 type UpstreamSource struct {
 	// secretRef names the Secret, in the pool's namespace, that holds the server's
 	// URL or its parts.
 	// +required
 	SecretRef UpstreamSecretReference `json:"secretRef,omitzero"`
+
+	// tls is how the poolers and the operator reach the server.
+	// +optional
+	TLS UpstreamTLS `json:"tls,omitzero"`
+
+	// targetSessionAttributes says which server is meant: read-write, the default, is
+	// a primary, read-only a standby, any either. A server of another kind is reported;
+	// poolers that run go on. Source: libpq's parameter target_session_attrs.
+	// +optional
+	// +kubebuilder:default=read-write
+	TargetSessionAttributes TargetSessionAttributes `json:"targetSessionAttributes,omitempty"`
 
 	// probe says when the operator asks the server for its limits. Choose WhenInUse
 	// for a server that sleeps when idle.

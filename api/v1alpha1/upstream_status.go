@@ -310,6 +310,13 @@ type LedgerEntry struct {
 	// +kubebuilder:validation:MaxLength=63
 	Pool string `json:"pool,omitempty"`
 
+	// peer is the pod's number among those that hand on each other's cancel requests
+	// (PgBouncer's peer_id). It is the pod's for life.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=16383
+	Peer int32 `json:"peer,omitempty"`
+
 	// gen is the number of the pod's newest grant.
 	// +required
 	// +kubebuilder:validation:Minimum=0

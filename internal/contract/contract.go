@@ -35,6 +35,8 @@ const (
 	PodDir = "/etc/poolfleet/pod"
 	// GrantFile in PodDir holds the pod's grant annotation; empty without one.
 	GrantFile = "grant"
+	// PeersFile in PodDir holds the pod's peers annotation; empty without one.
+	PeersFile = "peers"
 	// UIDFile in PodDir holds the pod's metadata.uid.
 	UIDFile = "uid"
 	// RunDir is a memory-backed emptyDir: PgBouncer's files, its socket, and what
@@ -51,6 +53,9 @@ type Document struct {
 	StatusKey []byte `json:"statusKey"`
 	// PgBouncer is what PgBouncer runs.
 	PgBouncer pgbouncer.Config `json:"pgbouncer"`
+	// DrainTimeoutSeconds is how long clients have to leave a pod that is to end; nil
+	// is the pooler's own default. The pod's grace period is GraceMargin longer.
+	DrainTimeoutSeconds *int32 `json:"drainTimeoutSeconds,omitempty"`
 }
 
 // DocumentVersion is the version that this release writes and the newest it reads.
@@ -84,6 +89,42 @@ func DecodeDocument(data []byte) (Document, error) {
 		return Document{}, fmt.Errorf("decoding the configuration: its version is %d, this pooler knows %d: upgrade the pooler image", d.Version, DocumentVersion)
 	}
 	return d, nil
+}
+
+// GraceMargin is how much longer than its drain a pod may take to end.
+const GraceMargin = 10 * time.Second
+
+// Peers says which peer a pod is, and who the pool's others are: a cancel request may
+// reach any of them. It stands in the pod's annotation v1alpha1.PeersAnnotation. It
+// bounds nothing, so an old one does no harm.
+type Peers struct {
+	// UID of the pod it is meant for.
+	UID string `json:"uid"`
+	// ID of this pod (peer_id), 1 to 16383.
+	ID int32 `json:"id"`
+	// Others by their ids; the values are their addresses.
+	Others map[int32]string `json:"others,omitempty"`
+}
+
+// Encode returns the peers as they stand in the annotation.
+func (p Peers) Encode() string {
+	data, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // Strings and integers always encode.
+	}
+	return string(data)
+}
+
+// DecodePeers reads an annotation. An empty one is the zero Peers: there are none.
+func DecodePeers(annotation string) (Peers, error) {
+	if annotation == "" {
+		return Peers{}, nil
+	}
+	var p Peers
+	if err := json.Unmarshal([]byte(annotation), &p); err != nil {
+		return Peers{}, fmt.Errorf("decoding the peers: %w", err)
+	}
+	return p, nil
 }
 
 // Grant is how many server connections one pod may open. It stands in the pod's
@@ -122,6 +163,40 @@ func DecodeGrant(annotation string) (Grant, error) {
 		return Grant{}, fmt.Errorf("decoding the grant: share %d and generation %d must not be negative", g.Share, g.Gen)
 	}
 	return g, nil
+}
+
+// Annotation is a Grant as it stands in v1alpha1.GrantAnnotation: with what only the
+// manager reads. Poolers ignore it, so that it may change under one Gen.
+type Annotation struct {
+	Grant
+
+	// Held is the most that the pod may hold, whichever of its grants up to this one
+	// has reached it, as the ledger had it when it was written. It is there for a ledger
+	// that is lost: without it only the pod could say that it still has more than Share.
+	Held int32 `json:"held"`
+}
+
+// Encode returns the annotation.
+func (a Annotation) Encode() string {
+	data, err := json.Marshal(a)
+	if err != nil {
+		panic(err) // Strings and integers always encode.
+	}
+	return string(data)
+}
+
+// DecodeAnnotation reads an annotation. What poolers would obey counts, whatever
+// stands beside it, and one may hold what it is granted at least.
+func DecodeAnnotation(annotation string) (Annotation, error) {
+	grant, err := DecodeGrant(annotation)
+	if err != nil {
+		return Annotation{}, err
+	}
+	var beside struct {
+		Held int32 `json:"held"`
+	}
+	_ = json.Unmarshal([]byte(annotation), &beside) // The grant could be read: poolers obey it.
+	return Annotation{Grant: grant, Held: max(beside.Held, grant.Share)}, nil
 }
 
 // DemandWindow is the time that Status.Peak looks back.
@@ -172,6 +247,8 @@ type Status struct {
 	Refused int64 `json:"refused"`
 	// LettingGo is set while limits are lowered and connections are above them.
 	LettingGo *LettingGo `json:"lettingGo,omitempty"`
+	// Paused is true while every database is paused, as the configuration asks.
+	Paused bool `json:"paused,omitempty"`
 	// Draining is true once the pod was told to end.
 	Draining bool `json:"draining,omitempty"`
 	// Problem says in words why the newest configuration is not in force; no secret in it.

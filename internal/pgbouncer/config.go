@@ -33,8 +33,15 @@ type Config struct {
 	Databases []Database `json:"databases"`
 	// Mode is pool_mode.
 	Mode PoolMode `json:"mode"`
-	// Users are the credentials that clients may use. They are worth nothing at the server.
+	// Users are the credentials that clients may use.
 	Users []User `json:"users"`
+	// Lookup finds further users at the server; empty finds none. With it every client
+	// is its own role at the server, and Server has no user.
+	Lookup Lookup `json:"lookup,omitzero"`
+	// ClientTLS is how clients reach PgBouncer.
+	ClientTLS ClientTLS `json:"clientTLS,omitzero"`
+	// Paused holds every client at its next transaction (PAUSE).
+	Paused bool `json:"paused,omitempty"`
 	// MaxClientConnections is max_client_conn, for each pooler.
 	MaxClientConnections int32 `json:"maxClientConnections"`
 	// ClientIdleTimeoutSeconds is client_idle_timeout, in seconds; 0 is never.
@@ -68,11 +75,39 @@ func (c Config) seconds(setting string) time.Duration {
 type Server struct {
 	Host string `json:"host"`
 	Port uint16 `json:"port"`
-	// User is the role that every server connection uses, whoever the client is.
+	// User is the role that every server connection uses, whoever the client is. Empty
+	// with Config.Lookup alone.
 	User     string `json:"user"`
 	Password string `json:"password"`
 	// TLSMode is server_tls_sslmode: disable, allow, prefer, require, verify-ca or verify-full.
 	TLSMode string `json:"tlsMode"`
+	// CA holds the authorities that the server's certificate is verified with, in PEM;
+	// empty is those that public sites are trusted by (server_tls_ca_file).
+	CA string `json:"ca,omitempty"`
+	// Certificate and Key are shown to the server, in PEM (server_tls_cert_file).
+	Certificate string `json:"certificate,omitempty"`
+	Key         string `json:"key,omitempty"`
+}
+
+// ClientTLS is how clients reach PgBouncer.
+type ClientTLS struct {
+	// Mode is client_tls_sslmode; empty is disable.
+	Mode string `json:"mode,omitempty"`
+	// Certificate and Key are shown to clients, in PEM; the chain follows the leaf.
+	Certificate string `json:"certificate,omitempty"`
+	Key         string `json:"key,omitempty"`
+	// CA holds the authorities that a client's certificate must come from, in PEM, in
+	// the modes verify-ca and verify-full.
+	CA string `json:"ca,omitempty"`
+}
+
+// Lookup is how PgBouncer finds users that are not in its auth_file.
+type Lookup struct {
+	// User and Password log in at the server to look others up (auth_user).
+	User     string `json:"user,omitempty"`
+	Password string `json:"password,omitempty"`
+	// Query returns a user's name and password hash for $1 (auth_query).
+	Query string `json:"query,omitempty"`
 }
 
 // Database is one entry of PgBouncer's [databases].
@@ -85,6 +120,7 @@ type Database struct {
 
 // User is one entry of PgBouncer's auth_file.
 type User struct {
-	Name     string `json:"name"`
+	Name string `json:"name"`
+	// Password in plain text, or its SCRAM-SHA-256 secret as PostgreSQL stores it.
 	Password string `json:"password"`
 }

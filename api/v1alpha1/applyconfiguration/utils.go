@@ -19,20 +19,32 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=poolfleet.dev, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("Authentication"):
+		return &apiv1alpha1.AuthenticationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Capacity"):
 		return &apiv1alpha1.CapacityApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ClientCredential"):
+		return &apiv1alpha1.ClientCredentialApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Clients"):
 		return &apiv1alpha1.ClientsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ClientTLS"):
+		return &apiv1alpha1.ClientTLSApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ConnectionPool"):
 		return &apiv1alpha1.ConnectionPoolApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ConnectionPoolSpec"):
 		return &apiv1alpha1.ConnectionPoolSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ConnectionPoolStatus"):
 		return &apiv1alpha1.ConnectionPoolStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("CredentialRotation"):
+		return &apiv1alpha1.CredentialRotationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("GrantedConnections"):
 		return &apiv1alpha1.GrantedConnectionsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("IssuerReference"):
+		return &apiv1alpha1.IssuerReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LedgerEntry"):
 		return &apiv1alpha1.LedgerEntryApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("LocalSecretReference"):
+		return &apiv1alpha1.LocalSecretReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NamespaceClaim"):
 		return &apiv1alpha1.NamespaceClaimApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OldestTransaction"):
@@ -57,8 +69,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PublishedURLsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResolvedUpstream"):
 		return &apiv1alpha1.ResolvedUpstreamApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Rollout"):
+		return &apiv1alpha1.RolloutApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretBinding"):
 		return &apiv1alpha1.SecretBindingApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SecretKeyReference"):
+		return &apiv1alpha1.SecretKeyReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ServedCertificate"):
+		return &apiv1alpha1.ServedCertificateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerConnections"):
 		return &apiv1alpha1.ServerConnectionsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServerEndpoint"):
@@ -77,6 +95,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.UpstreamSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UpstreamStatus"):
 		return &apiv1alpha1.UpstreamStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UpstreamTLS"):
+		return &apiv1alpha1.UpstreamTLSApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("UserLookup"):
+		return &apiv1alpha1.UserLookupApplyConfiguration{}
 
 	}
 	return nil

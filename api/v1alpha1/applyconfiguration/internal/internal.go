@@ -26,6 +26,20 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.Authentication
+  map:
+    fields:
+    - name: mode
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.AuthenticationMode
+    - name: query
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.UserLookup
+    - name: rotation
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.CredentialRotation
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.AuthenticationMode
+  scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.Capacity
   map:
     fields:
@@ -51,6 +65,37 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.CapacitySource
+  scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.CertificateIssuer
+  scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.ClientCredential
+  map:
+    fields:
+    - name: expiresAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: issuedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: username
+      type:
+        scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.ClientTLS
+  map:
+    fields:
+    - name: clientCASecretRef
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.SecretKeyReference
+    - name: issuerRef
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.IssuerReference
+    - name: mode
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.ClientTLSMode
+    - name: secretRef
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.LocalSecretReference
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.ClientTLSMode
   scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.Clients
   map:
@@ -82,6 +127,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.ConnectionPoolSpec
   map:
     fields:
+    - name: authentication
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.Authentication
     - name: clients
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.Clients
@@ -121,6 +169,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: numeric
       default: 2
+    - name: rollout
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.Rollout
     - name: secret
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.PublishedSecret
@@ -130,6 +181,13 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: service
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.PoolService
+    - name: state
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.PoolState
+      default: Running
+    - name: tls
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.ClientTLS
     - name: upstream
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.UpstreamSource
@@ -150,6 +208,14 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: configRevision
       type:
         scalar: string
+    - name: credentials
+      type:
+        list:
+          elementType:
+            namedType: com.github.poolfleet.poolfleet.api.v1alpha1.ClientCredential
+          elementRelationship: associative
+          keys:
+          - username
     - name: observedGeneration
       type:
         scalar: numeric
@@ -165,12 +231,24 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: serverConnections
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.GrantedConnections
+    - name: tls
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.ServedCertificate
     - name: upstream
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.ResolvedUpstream
     - name: urls
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.PublishedURLs
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.CredentialRotation
+  map:
+    fields:
+    - name: maxAgeDays
+      type:
+        scalar: numeric
+    - name: overlapSeconds
+      type:
+        scalar: numeric
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.GrantedConnections
   map:
     fields:
@@ -183,6 +261,20 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: share
       type:
         scalar: numeric
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.InstallPolicy
+  scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.IssuerReference
+  map:
+    fields:
+    - name: group
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.LedgerEntry
   map:
     fields:
@@ -201,6 +293,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: namespace
       type:
         scalar: string
+    - name: peer
+      type:
+        scalar: numeric
     - name: pod
       type:
         scalar: string
@@ -208,6 +303,12 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
     - name: uid
+      type:
+        scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.LocalSecretReference
+  map:
+    fields:
+    - name: name
       type:
         scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.NamespaceClaim
@@ -362,6 +463,9 @@ var schemaYAML = typed.YAMLObject(`types:
         map:
           elementType:
             scalar: string
+    - name: externalHostname
+      type:
+        scalar: string
     - name: ipFamilyPolicy
       type:
         namedType: io.k8s.api.core.v1.IPFamilyPolicy
@@ -377,6 +481,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: type
       type:
         namedType: io.k8s.api.core.v1.ServiceType
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.PoolState
+  scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.PooledDatabase
   map:
     fields:
@@ -410,6 +516,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: direct
       type:
         scalar: string
+    - name: external
+      type:
+        scalar: string
     - name: pooled
       type:
         scalar: string
@@ -434,12 +543,42 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: roleConnectionLimit
       type:
         scalar: numeric
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.Rollout
+  map:
+    fields:
+    - name: drainTimeoutSeconds
+      type:
+        scalar: numeric
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.SecretBinding
   map:
     fields:
     - name: name
       type:
         scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.SecretKeyReference
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.ServedCertificate
+  map:
+    fields:
+    - name: dnsNames
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: issuer
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.CertificateIssuer
+    - name: notAfter
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.ServerConnections
   map:
     fields:
@@ -473,6 +612,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: version
       type:
         scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.ServerTLSMode
+  scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.ServerUse
   map:
     fields:
@@ -485,6 +626,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: others
       type:
         scalar: numeric
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.TargetSessionAttributes
+  scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.Upstream
   map:
     fields:
@@ -528,6 +671,13 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: secretRef
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.UpstreamSecretReference
+    - name: targetSessionAttributes
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.TargetSessionAttributes
+      default: read-write
+    - name: tls
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.UpstreamTLS
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.UpstreamSpec
   map:
     fields:
@@ -614,6 +764,27 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: use
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.ServerUse
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.UpstreamTLS
+  map:
+    fields:
+    - name: caSecretRef
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.SecretKeyReference
+    - name: clientCertSecretRef
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.LocalSecretReference
+    - name: mode
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.ServerTLSMode
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.UserLookup
+  map:
+    fields:
+    - name: install
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.InstallPolicy
+    - name: secretRef
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.LocalSecretReference
 - name: io.k8s.api.core.v1.Affinity
   map:
     fields:

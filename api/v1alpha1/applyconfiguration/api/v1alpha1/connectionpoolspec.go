@@ -30,6 +30,10 @@ type ConnectionPoolSpecApplyConfiguration struct {
 	ServerConnections *ServerConnectionsApplyConfiguration `json:"serverConnections,omitempty"`
 	// clients limits the connections that applications open to the poolers.
 	Clients *ClientsApplyConfiguration `json:"clients,omitempty"`
+	// authentication says which users clients log in as.
+	Authentication *AuthenticationApplyConfiguration `json:"authentication,omitempty"`
+	// tls is how clients reach the poolers.
+	TLS *ClientTLSApplyConfiguration `json:"tls,omitempty"`
 	// service shapes the Service that applications connect to.
 	Service *PoolServiceApplyConfiguration `json:"service,omitempty"`
 	// secret shapes the Secret that holds the pooled and the direct URL.
@@ -41,6 +45,11 @@ type ConnectionPoolSpecApplyConfiguration struct {
 	Image *string `json:"image,omitempty"`
 	// pod changes how the pooler pods are placed and labelled.
 	Pod *PodOverridesApplyConfiguration `json:"pod,omitempty"`
+	// rollout says how poolers are replaced.
+	Rollout *RolloutApplyConfiguration `json:"rollout,omitempty"`
+	// state is Paused to hold every client at its next transaction, for instance
+	// while the server is restarted, until it is Running again.
+	State *apiv1alpha1.PoolState `json:"state,omitempty"`
 	// podDisruptionBudget says how many poolers may be away at once.
 	PodDisruptionBudget *PoolDisruptionBudgetApplyConfiguration `json:"podDisruptionBudget,omitempty"`
 	// networkPolicy restricts who reaches the poolers and whom they reach.
@@ -106,6 +115,22 @@ func (b *ConnectionPoolSpecApplyConfiguration) WithClients(value *ClientsApplyCo
 	return b
 }
 
+// WithAuthentication sets the Authentication field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Authentication field is set to the value of the last call.
+func (b *ConnectionPoolSpecApplyConfiguration) WithAuthentication(value *AuthenticationApplyConfiguration) *ConnectionPoolSpecApplyConfiguration {
+	b.Authentication = value
+	return b
+}
+
+// WithTLS sets the TLS field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TLS field is set to the value of the last call.
+func (b *ConnectionPoolSpecApplyConfiguration) WithTLS(value *ClientTLSApplyConfiguration) *ConnectionPoolSpecApplyConfiguration {
+	b.TLS = value
+	return b
+}
+
 // WithService sets the Service field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the Service field is set to the value of the last call.
@@ -148,6 +173,22 @@ func (b *ConnectionPoolSpecApplyConfiguration) WithImage(value string) *Connecti
 // If called multiple times, the Pod field is set to the value of the last call.
 func (b *ConnectionPoolSpecApplyConfiguration) WithPod(value *PodOverridesApplyConfiguration) *ConnectionPoolSpecApplyConfiguration {
 	b.Pod = value
+	return b
+}
+
+// WithRollout sets the Rollout field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rollout field is set to the value of the last call.
+func (b *ConnectionPoolSpecApplyConfiguration) WithRollout(value *RolloutApplyConfiguration) *ConnectionPoolSpecApplyConfiguration {
+	b.Rollout = value
+	return b
+}
+
+// WithState sets the State field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the State field is set to the value of the last call.
+func (b *ConnectionPoolSpecApplyConfiguration) WithState(value apiv1alpha1.PoolState) *ConnectionPoolSpecApplyConfiguration {
+	b.State = &value
 	return b
 }
 

@@ -32,6 +32,11 @@ type ConnectionPoolStatusApplyConfiguration struct {
 	ReadyReplicas *int32 `json:"readyReplicas,omitempty"`
 	// selector finds the poolers, for autoscalers.
 	Selector *string `json:"selector,omitempty"`
+	// credentials are those of clients that work now, the published ones first. They
+	// are there in authentication mode Generated.
+	Credentials []ClientCredentialApplyConfiguration `json:"credentials,omitempty"`
+	// tls is the certificate that clients see.
+	TLS *ServedCertificateApplyConfiguration `json:"tls,omitempty"`
 	// configRevision is the configuration that the poolers are to run.
 	ConfigRevision *string `json:"configRevision,omitempty"`
 }
@@ -116,6 +121,27 @@ func (b *ConnectionPoolStatusApplyConfiguration) WithReadyReplicas(value int32) 
 // If called multiple times, the Selector field is set to the value of the last call.
 func (b *ConnectionPoolStatusApplyConfiguration) WithSelector(value string) *ConnectionPoolStatusApplyConfiguration {
 	b.Selector = &value
+	return b
+}
+
+// WithCredentials adds the given value to the Credentials field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Credentials field.
+func (b *ConnectionPoolStatusApplyConfiguration) WithCredentials(values ...*ClientCredentialApplyConfiguration) *ConnectionPoolStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithCredentials")
+		}
+		b.Credentials = append(b.Credentials, *values[i])
+	}
+	return b
+}
+
+// WithTLS sets the TLS field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TLS field is set to the value of the last call.
+func (b *ConnectionPoolStatusApplyConfiguration) WithTLS(value *ServedCertificateApplyConfiguration) *ConnectionPoolStatusApplyConfiguration {
+	b.TLS = value
 	return b
 }
 

@@ -18,6 +18,9 @@ type LedgerEntryApplyConfiguration struct {
 	Pod *string `json:"pod,omitempty"`
 	// pool is the name of its ConnectionPool.
 	Pool *string `json:"pool,omitempty"`
+	// peer is the pod's number among those that hand on each other's cancel requests
+	// (PgBouncer's peer_id). It is the pod's for life.
+	Peer *int32 `json:"peer,omitempty"`
 	// gen is the number of the pod's newest grant.
 	Gen *int64 `json:"gen,omitempty"`
 	// granted is how many connections that grant allows.
@@ -64,6 +67,14 @@ func (b *LedgerEntryApplyConfiguration) WithPod(value string) *LedgerEntryApplyC
 // If called multiple times, the Pool field is set to the value of the last call.
 func (b *LedgerEntryApplyConfiguration) WithPool(value string) *LedgerEntryApplyConfiguration {
 	b.Pool = &value
+	return b
+}
+
+// WithPeer sets the Peer field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Peer field is set to the value of the last call.
+func (b *LedgerEntryApplyConfiguration) WithPeer(value int32) *LedgerEntryApplyConfiguration {
+	b.Peer = &value
 	return b
 }
 

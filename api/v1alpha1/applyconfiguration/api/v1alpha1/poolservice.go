@@ -22,6 +22,9 @@ type PoolServiceApplyConfiguration struct {
 	LoadBalancerClass *string `json:"loadBalancerClass,omitempty"`
 	// loadBalancerSourceRanges are the client networks let in, in CIDR notation.
 	LoadBalancerSourceRanges []string `json:"loadBalancerSourceRanges,omitempty"`
+	// externalHostname is the name under which clients outside the cluster reach the
+	// Service. The poolers' certificate names it, and the published Secret has a URL with it.
+	ExternalHostname *string `json:"externalHostname,omitempty"`
 	// ipFamilyPolicy is the Service's own: SingleStack, PreferDualStack or RequireDualStack.
 	IPFamilyPolicy *v1.IPFamilyPolicy `json:"ipFamilyPolicy,omitempty"`
 }
@@ -69,6 +72,14 @@ func (b *PoolServiceApplyConfiguration) WithLoadBalancerSourceRanges(values ...s
 	for i := range values {
 		b.LoadBalancerSourceRanges = append(b.LoadBalancerSourceRanges, values[i])
 	}
+	return b
+}
+
+// WithExternalHostname sets the ExternalHostname field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ExternalHostname field is set to the value of the last call.
+func (b *PoolServiceApplyConfiguration) WithExternalHostname(value string) *PoolServiceApplyConfiguration {
+	b.ExternalHostname = &value
 	return b
 }
 

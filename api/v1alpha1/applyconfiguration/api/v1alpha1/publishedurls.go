@@ -13,6 +13,9 @@ package v1alpha1
 type PublishedURLsApplyConfiguration struct {
 	// pooled is the URL for applications.
 	Pooled *string `json:"pooled,omitempty"`
+	// external is the URL for applications outside the cluster, where
+	// spec.service.externalHostname is set.
+	External *string `json:"external,omitempty"`
 	// direct is the URL of the server itself, for migrations.
 	Direct *string `json:"direct,omitempty"`
 }
@@ -28,6 +31,14 @@ func PublishedURLs() *PublishedURLsApplyConfiguration {
 // If called multiple times, the Pooled field is set to the value of the last call.
 func (b *PublishedURLsApplyConfiguration) WithPooled(value string) *PublishedURLsApplyConfiguration {
 	b.Pooled = &value
+	return b
+}
+
+// WithExternal sets the External field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the External field is set to the value of the last call.
+func (b *PublishedURLsApplyConfiguration) WithExternal(value string) *PublishedURLsApplyConfiguration {
+	b.External = &value
 	return b
 }
 

@@ -17,6 +17,12 @@ type UpstreamSourceApplyConfiguration struct {
 	// secretRef names the Secret, in the pool's namespace, that holds the server's
 	// URL or its parts.
 	SecretRef *UpstreamSecretReferenceApplyConfiguration `json:"secretRef,omitempty"`
+	// tls is how the poolers and the operator reach the server.
+	TLS *UpstreamTLSApplyConfiguration `json:"tls,omitempty"`
+	// targetSessionAttributes says which server is meant: read-write, the default, is
+	// a primary, read-only a standby, any either. A server of another kind is reported;
+	// poolers that run go on. Source: libpq's parameter target_session_attrs.
+	TargetSessionAttributes *apiv1alpha1.TargetSessionAttributes `json:"targetSessionAttributes,omitempty"`
 	// probe says when the operator asks the server for its limits. Choose WhenInUse
 	// for a server that sleeps when idle.
 	Probe *apiv1alpha1.ProbePolicy `json:"probe,omitempty"`
@@ -40,6 +46,22 @@ func UpstreamSource() *UpstreamSourceApplyConfiguration {
 // If called multiple times, the SecretRef field is set to the value of the last call.
 func (b *UpstreamSourceApplyConfiguration) WithSecretRef(value *UpstreamSecretReferenceApplyConfiguration) *UpstreamSourceApplyConfiguration {
 	b.SecretRef = value
+	return b
+}
+
+// WithTLS sets the TLS field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TLS field is set to the value of the last call.
+func (b *UpstreamSourceApplyConfiguration) WithTLS(value *UpstreamTLSApplyConfiguration) *UpstreamSourceApplyConfiguration {
+	b.TLS = value
+	return b
+}
+
+// WithTargetSessionAttributes sets the TargetSessionAttributes field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the TargetSessionAttributes field is set to the value of the last call.
+func (b *UpstreamSourceApplyConfiguration) WithTargetSessionAttributes(value apiv1alpha1.TargetSessionAttributes) *UpstreamSourceApplyConfiguration {
+	b.TargetSessionAttributes = &value
 	return b
 }
 
