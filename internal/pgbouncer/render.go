@@ -49,8 +49,18 @@ type Rendering struct {
 	// Limits of the databases. A database without one is left out.
 	Limits Limits
 	Paths  Paths
+	// Peers hand on each other's cancel requests.
+	Peers Peers
 	// ClientIdleTimeout stands in for that of Config, in seconds; empty does not.
 	ClientIdleTimeout string
+}
+
+// Peers are the pool's poolers as PgBouncer's [peers] name them. The zero value is none.
+type Peers struct {
+	// ID is this pooler's own (peer_id), 1 to 16383.
+	ID int32
+	// Hosts of the others, by their ids. All listen on the same port.
+	Hosts map[int32]string
 }
 
 // Render writes the files for a share of the server's connections, split over the
@@ -74,7 +84,7 @@ func (r Rendering) Files() (Files, error) {
 		return Files{}, err
 	}
 	var ini bytes.Buffer
-	fmt.Fprintf(&ini, "[databases]\n%s\n[pgbouncer]\n", databases)
+	fmt.Fprintf(&ini, "[databases]\n%s\n%s[pgbouncer]\n", databases, r.peers())
 	settings := r.settings()
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		fmt.Fprintf(&ini, "%s = %s\n", name, settings[name])
@@ -99,6 +109,19 @@ func (r Rendering) databases() (string, error) {
 		fmt.Fprintf(&lines, "%s =%s\n", db.Name, r.connection(db, limit))
 	}
 	return lines.String(), nil
+}
+
+// peers is the section [peers], or nothing.
+func (r Rendering) peers() string {
+	if r.Peers.ID == 0 || len(r.Peers.Hosts) == 0 {
+		return ""
+	}
+	var lines strings.Builder
+	lines.WriteString("[peers]\n")
+	for _, id := range slices.Sorted(maps.Keys(r.Peers.Hosts)) {
+		fmt.Fprintf(&lines, "%d = host=%s port=%d\n", id, r.Peers.Hosts[id], r.Paths.Port())
+	}
+	return lines.String() + "\n"
 }
 
 func (r Rendering) connection(db Database, limit int32) string {

@@ -41,6 +41,12 @@ func (r Rendering) settings() map[string]string {
 		settings["server_tls_ca_file"] = cmp.Or(r.Paths.CAFile, "/etc/ssl/certs/ca-certificates.crt")
 	}
 	maps.Copy(settings, cfg.Parameters)
+	if r.Peers.ID != 0 {
+		settings["peer_id"] = strconv.Itoa(int(r.Peers.ID))
+	}
+	if cfg.Paused {
+		settings["query_wait_timeout"] = "0" // Clients wait for as long as the pause lasts.
+	}
 	settings["ignore_startup_parameters"] = ignored(cfg.Parameters["ignore_startup_parameters"])
 	return settings
 }
