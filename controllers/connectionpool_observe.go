@@ -22,6 +22,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/manifests"
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 	"github.com/poolfleet/poolfleet/internal/postgres"
 	"github.com/poolfleet/poolfleet/internal/status"
 )
@@ -50,6 +51,10 @@ type pass struct {
 	revision string
 	urls     poolv1.PublishedURLs
 	bounded  int32
+	// clientTLS is how clients reach the poolers, and clientCA what they can verify the
+	// certificate with, in PEM; empty where they have to know themselves.
+	clientTLS pgbouncer.ClientTLS
+	clientCA  string
 }
 
 // observe reads what the pass needs: the Secret, the server, its Upstream.
