@@ -91,8 +91,12 @@ func DecodeDocument(data []byte) (Document, error) {
 	return d, nil
 }
 
-// GraceMargin is how much longer than its drain a pod may take to end.
-const GraceMargin = 10 * time.Second
+const (
+	// SpreadTime is how long the news takes to spread that a pod takes no more clients.
+	SpreadTime = 5 * time.Second
+	// GraceMargin is how much longer than its drain, and SpreadTime, a pod may take to end.
+	GraceMargin = 10 * time.Second
+)
 
 // Peers says which peer a pod is, and who the pool's others are: a cancel request may
 // reach any of them. It stands in the pod's annotation v1alpha1.PeersAnnotation. It

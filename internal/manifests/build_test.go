@@ -140,7 +140,7 @@ func TestPodsAreReplacedOnlyForANewImageOrPodShape(t *testing.T) {
 		"operator":          func(in *Inputs) { in.OperatorNamespace = "another" },
 		"recreated pool":    func(in *Inputs) { in.Pool.UID = "another" },
 		"a grant of the user's own": func(in *Inputs) {
-			in.Pod.Annotations = map[string]string{poolv1.GrantAnnotation: `{"share":1000}`}
+			in.Pod.Annotations = map[string]string{poolv1.GrantAnnotation: `{"share":1000}`, poolv1.PeersAnnotation: `{"id":1}`}
 		},
 	}
 	for name, change := range staying {
@@ -152,10 +152,24 @@ func TestPodsAreReplacedOnlyForANewImageOrPodShape(t *testing.T) {
 		"image":      func(in *Inputs) { in.Image = "another" },
 		"server":     func(in *Inputs) { in.Upstream = "another" },
 		"pod labels": func(in *Inputs) { in.Pod.Labels = map[string]string{"team": "checkout"} },
+		"drain":      func(in *Inputs) { in.Rollout.DrainTimeoutSeconds = new(int32(600)) },
 	}
 	for name, change := range replacing {
 		if before == template(change) {
 			t.Errorf("%s does not replace pods", name)
+		}
+	}
+}
+
+func TestPoolersAreNotKilledBeforeTheirClientsHadTheirTime(t *testing.T) {
+	for drain, want := range map[*int32]int64{nil: 70, new(int32(0)): 15, new(int32(3)): 15, new(int32(600)): 610, new(int32(86400)): 86410} {
+		in := readInputs(t, "minimal")
+		in.Rollout.DrainTimeoutSeconds = drain
+		pod := built[struct {
+			Spec struct{ Template corev1.PodTemplateSpec }
+		}](t, in, "Deployment").Spec.Template.Spec
+		if got := *pod.TerminationGracePeriodSeconds; got != want {
+			t.Errorf("a drain of %d s leaves a pod %d s, want %d", DrainSeconds(in.Rollout), got, want)
 		}
 	}
 }
@@ -204,6 +218,7 @@ func TestFromPoolCopiesWhatShapesObjects(t *testing.T) {
 			Service:             poolv1.PoolService{Type: corev1.ServiceTypeNodePort},
 			Secret:              poolv1.PublishedSecret{Name: "urls"},
 			Pod:                 poolv1.PodOverrides{PriorityClassName: "high"},
+			Rollout:             poolv1.Rollout{DrainTimeoutSeconds: new(int32(30))},
 			PodDisruptionBudget: poolv1.PoolDisruptionBudget{MaxUnavailable: new(int32(2))},
 			NetworkPolicy:       poolv1.PoolNetworkPolicy{Mode: poolv1.NetworkPolicyEnabled},
 		},
@@ -214,6 +229,7 @@ func TestFromPoolCopiesWhatShapesObjects(t *testing.T) {
 		Service:             pool.Spec.Service,
 		Secret:              pool.Spec.Secret,
 		Pod:                 pool.Spec.Pod,
+		Rollout:             pool.Spec.Rollout,
 		PodDisruptionBudget: pool.Spec.PodDisruptionBudget,
 		NetworkPolicy:       pool.Spec.NetworkPolicy,
 	}

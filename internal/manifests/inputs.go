@@ -26,10 +26,11 @@ type Inputs struct {
 	// ImagePullPolicy for it; empty leaves the choice to Kubernetes.
 	ImagePullPolicy corev1.PullPolicy
 
-	// Service, Secret, Pod, PodDisruptionBudget and NetworkPolicy are the pool's spec.
+	// Service, Secret, Pod, Rollout, PodDisruptionBudget and NetworkPolicy are the pool's spec.
 	Service             poolv1.PoolService
 	Secret              poolv1.PublishedSecret
 	Pod                 poolv1.PodOverrides
+	Rollout             poolv1.Rollout
 	PodDisruptionBudget poolv1.PoolDisruptionBudget
 	NetworkPolicy       poolv1.PoolNetworkPolicy
 
@@ -65,6 +66,7 @@ func FromPool(pool *poolv1.ConnectionPool) Inputs {
 		Service:             pool.Spec.Service,
 		Secret:              pool.Spec.Secret,
 		Pod:                 pool.Spec.Pod,
+		Rollout:             pool.Spec.Rollout,
 		PodDisruptionBudget: pool.Spec.PodDisruptionBudget,
 		NetworkPolicy:       pool.Spec.NetworkPolicy,
 	}

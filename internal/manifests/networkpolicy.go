@@ -29,6 +29,10 @@ func networkPolicy(in Inputs) *networkingv1ac.NetworkPolicyApplyConfiguration {
 			networkingv1ac.NetworkPolicyIngressRule().
 				WithFrom(clients(in.NetworkPolicy.From)...).
 				WithPorts(policyPort(corev1.ProtocolTCP, contract.ClientPort)),
+			// Poolers hand on each other's cancel requests.
+			networkingv1ac.NetworkPolicyIngressRule().
+				WithFrom(peers(in)).
+				WithPorts(policyPort(corev1.ProtocolTCP, contract.ClientPort)),
 			networkingv1ac.NetworkPolicyIngressRule().
 				WithFrom(namespacePeer(in.OperatorNamespace)).
 				WithPorts(policyPort(corev1.ProtocolTCP, contract.StatusPort))).
@@ -36,15 +40,24 @@ func networkPolicy(in Inputs) *networkingv1ac.NetworkPolicyApplyConfiguration {
 			networkingv1ac.NetworkPolicyEgressRule().
 				WithPorts(policyPort(corev1.ProtocolUDP, dnsPort), policyPort(corev1.ProtocolTCP, dnsPort)),
 			networkingv1ac.NetworkPolicyEgressRule().
+				WithTo(peers(in)).
+				WithPorts(policyPort(corev1.ProtocolTCP, contract.ClientPort)),
+			networkingv1ac.NetworkPolicyEgressRule().
 				WithPorts(policyPort(corev1.ProtocolTCP, in.UpstreamPort))))
 }
 
-func clients(peers []networkingv1.NetworkPolicyPeer) []*networkingv1ac.NetworkPolicyPeerApplyConfiguration {
+func clients(from []networkingv1.NetworkPolicyPeer) []*networkingv1ac.NetworkPolicyPeerApplyConfiguration {
 	var all []*networkingv1ac.NetworkPolicyPeerApplyConfiguration
-	for _, peer := range peers {
+	for _, peer := range from {
 		all = append(all, sameJSON[*networkingv1ac.NetworkPolicyPeerApplyConfiguration](peer))
 	}
 	return all
+}
+
+// peers are the pool's own poolers.
+func peers(in Inputs) *networkingv1ac.NetworkPolicyPeerApplyConfiguration {
+	return networkingv1ac.NetworkPolicyPeer().WithPodSelector(
+		metav1ac.LabelSelector().WithMatchLabels(Selector(in.Pool.Name)))
 }
 
 func namespacePeer(namespace string) *networkingv1ac.NetworkPolicyPeerApplyConfiguration {

@@ -6,6 +6,7 @@ package manifests
 import (
 	"encoding/json"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -21,8 +22,6 @@ const (
 	containerName = "pooler"
 	// poolerUser is the user and group of the pooler image. The image has no others.
 	poolerUser = 65532
-	// drainSeconds is how long clients of a pooler that was told to end may take.
-	drainSeconds = 60
 )
 
 // Names of a pod's volumes.
@@ -45,11 +44,29 @@ func podSpec(in Inputs) *corev1ac.PodSpecApplyConfiguration {
 		WithAutomountServiceAccountToken(false).
 		// Environment variables for every Service of the namespace slow a start and change it.
 		WithEnableServiceLinks(false).
-		WithTerminationGracePeriodSeconds(drainSeconds).
+		WithTerminationGracePeriodSeconds(graceSeconds(in.Rollout)).
 		WithSecurityContext(podSecurity()).
 		WithContainers(container(in)).
 		WithVolumes(volumes(in)...)
 	return place(spec, in)
+}
+
+// defaultDrainSeconds is how long clients of a pooler that is to end have to leave.
+const defaultDrainSeconds = 60
+
+// DrainSeconds is how long clients of a pooler that is to end have to leave.
+func DrainSeconds(rollout poolv1.Rollout) int32 {
+	if rollout.DrainTimeoutSeconds == nil {
+		return defaultDrainSeconds
+	}
+	return *rollout.DrainTimeoutSeconds
+}
+
+// graceSeconds is when a pooler that has not ended is killed. Even one that gives its
+// clients no time has yet to hear that new ones go elsewhere.
+func graceSeconds(rollout poolv1.Rollout) int64 {
+	drain := time.Duration(DrainSeconds(rollout)) * time.Second
+	return int64((max(drain, contract.SpreadTime) + contract.GraceMargin).Seconds())
 }
 
 // place puts the user's wishes about nodes into the pod.
@@ -143,9 +160,11 @@ func containerSecurity() *corev1ac.SecurityContextApplyConfiguration {
 		WithCapabilities(corev1ac.Capabilities().WithDrop("ALL"))
 }
 
-// resources are the user's, or requests that carry a thousand clients. There is
-// no limit by default: PgBouncer's memory is bounded by max_client_conn, and a
-// limit below what that needs would cut every client of the pod at once.
+// resources are the user's, or requests that carry a thousand clients with TLS, at
+// 39 kB each, or many more without. They do not follow clients.maxConnections, whose
+// change would replace the pods. There is no limit by default: PgBouncer's memory is
+// bounded by max_client_conn, and a limit below what that needs would cut every
+// client of the pod at once.
 func resources(users *corev1.ResourceRequirements) *corev1ac.ResourceRequirementsApplyConfiguration {
 	if users != nil {
 		return sameJSON[*corev1ac.ResourceRequirementsApplyConfiguration](users)
@@ -160,17 +179,24 @@ func volumes(in Inputs) []*corev1ac.VolumeApplyConfiguration {
 	return []*corev1ac.VolumeApplyConfiguration{
 		corev1ac.Volume().WithName(configVolume).WithSecret(corev1ac.SecretVolumeSource().
 			WithSecretName(ConfigSecretName(in.Pool.Name)).
-			WithDefaultMode(0o440)),
-		// One volume for both, so that a pod never sees a grant without its own UID.
+			WithDefaultMode(0o440).
+			// The Secret's other keys are the operator's.
+			WithItems(corev1ac.KeyToPath().WithKey(contract.ConfigKey).WithPath(contract.ConfigKey))),
+		// One volume for all, so that a pod never sees a grant without its own UID.
 		corev1ac.Volume().WithName(podVolume).WithDownwardAPI(corev1ac.DownwardAPIVolumeSource().
 			WithDefaultMode(0o444).
 			WithItems(
-				podField(contract.GrantFile, fmt.Sprintf("metadata.annotations['%s']", poolv1.GrantAnnotation)),
+				podAnnotation(contract.GrantFile, poolv1.GrantAnnotation),
+				podAnnotation(contract.PeersFile, poolv1.PeersAnnotation),
 				podField(contract.UIDFile, "metadata.uid"))),
 		corev1ac.Volume().WithName(runVolume).WithEmptyDir(corev1ac.EmptyDirVolumeSource().
 			WithMedium(corev1.StorageMediumMemory).
 			WithSizeLimit(resource.MustParse("16Mi"))),
 	}
+}
+
+func podAnnotation(path, annotation string) *corev1ac.DownwardAPIVolumeFileApplyConfiguration {
+	return podField(path, fmt.Sprintf("metadata.annotations['%s']", annotation))
 }
 
 func podField(path, field string) *corev1ac.DownwardAPIVolumeFileApplyConfiguration {
