@@ -11,6 +11,7 @@ import (
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
 	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/manifests"
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 	"github.com/poolfleet/poolfleet/internal/status"
 )
@@ -24,6 +25,7 @@ func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 		Mode:                     modeOf(p.pool.Spec.Mode),
 		Users:                    usersOf(own),
 		ClientTLS:                p.clientTLS,
+		Paused:                   p.pool.Spec.State == poolv1.PoolPaused,
 		MaxClientConnections:     cmp.Or(p.pool.Spec.Clients.MaxConnections, defaultMaxClients),
 		ClientIdleTimeoutSeconds: valueOr(p.pool.Spec.Clients.IdleTimeoutSeconds, 0),
 		Parameters:               parametersOf(p.pool),
@@ -32,7 +34,10 @@ func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 	if err := pgbouncer.Validate(config); err != nil {
 		return contract.Document{}, status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonRejected, "%s", err.Error())
 	}
-	return contract.Document{Version: contract.DocumentVersion, StatusKey: own.statusKey, PgBouncer: config}, nil
+	return contract.Document{
+		Version: contract.DocumentVersion, StatusKey: own.statusKey, PgBouncer: config,
+		DrainTimeoutSeconds: new(manifests.DrainSeconds(p.pool.Spec.Rollout)),
+	}, nil
 }
 
 // serverOf is the server as the poolers reach it.

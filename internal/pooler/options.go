@@ -65,7 +65,7 @@ func (o Options) withDefaults() Options {
 	o.StatusAddress = cmp.Or(o.StatusAddress, net.JoinHostPort("", "9127"))
 	o.PgBouncer = cmp.Or(o.PgBouncer, "/usr/sbin/pgbouncer")
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 50*time.Second)
-	o.SpreadTime = cmp.Or(o.SpreadTime, 5*time.Second)
+	o.SpreadTime = cmp.Or(o.SpreadTime, contract.SpreadTime)
 	o.PollInterval = cmp.Or(o.PollInterval, 5*time.Second)
 	o.Silence = cmp.Or(o.Silence, 30*time.Second)
 	o.Log = cmp.Or(o.Log, slog.Default())
