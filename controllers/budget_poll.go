@@ -102,6 +102,7 @@ func (r *BudgetReconciler) askOne(ctx context.Context, s *sighting, p *poll, ent
 		}
 		if refused > 0 && s.serves(pool) {
 			metrics.CountRefused(pool.Namespace, pool.Name, refused)
+			r.lookAtRefusing(ctx, s.upstream, pool, s.now)
 		}
 	})
 }
