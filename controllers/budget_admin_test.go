@@ -285,6 +285,32 @@ func TestAnUpstreamTakenAwayByForceIsRebuiltFromItsPodsBeforeAnythingIsRaised(t 
 	grantOf(t, pod, 46)
 }
 
+func TestALostLedgerKnowsWhatASilentPodHoldsByAnEarlierGrant(t *testing.T) {
+	host := server(t, 100)
+	first := serve(t, namespace(t), "holding", host)
+	pod := podOf(t, first, "holding-a")
+	grantOf(t, pod, 92)
+	pods.setStubborn(pod, true)
+	second := serve(t, namespace(t), "hoping", host)
+	other := podOf(t, second, "hoping-a")
+	grantOf(t, pod, 46) // It was told, and has not said that it has let go.
+	u := upstreamFor(t, first, func(gomega.Gomega, *poolv1.Upstream) {})
+	eventually(t, func(g gomega.Gomega) {
+		g.Expect(api.Get(t.Context(), client.ObjectKeyFromObject(u), u)).To(gomega.Succeed())
+		u.Status = poolv1.UpstreamStatus{}
+		g.Expect(api.Status().Update(t.Context(), u)).To(gomega.Succeed())
+	})
+	signals.Upstream(t.Context(), u.Name)
+	quietFor(t)
+	for _, e := range upstreamFor(t, first, func(gomega.Gomega, *poolv1.Upstream) {}).Status.Ledger {
+		if e.UID == string(pod.UID) && *e.Held != 92 || e.UID == string(other.UID) && *e.Held != 0 {
+			t.Errorf("the entry of %s says that it holds %d, and %s may still hold 92 of 92", e.Pod, *e.Held, pod.Name)
+		}
+	}
+	pods.setStubborn(pod, false)
+	grantOf(t, other, 46)
+}
+
 func TestAnUpstreamDeletedWhileItIsInUseHandsItsConnectionsOver(t *testing.T) {
 	pool := serve(t, namespace(t), "deleted", server(t, 100))
 	pod := podOf(t, pool, "deleted-a")

@@ -64,9 +64,6 @@ func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstr
 	if r.newborn(upstream, seen) {
 		return reconcile.Result{RequeueAfter: birth}, nil // Its first pool is on its way, and will say so.
 	}
-	if r.incomplete(seen) {
-		return reconcile.Result{RequeueAfter: settleInterval}, nil
-	}
 	if err := r.unite(ctx, upstream, seen); err != nil {
 		return retryConflict(upstream, err)
 	}
@@ -76,6 +73,7 @@ func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstr
 	if err != nil {
 		return retryConflict(upstream, err)
 	}
+	r.Records.trust(written)
 	if err := r.grant(ctx, ledger, seen.pods); err != nil {
 		return retryConflict(upstream, err)
 	}

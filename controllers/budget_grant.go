@@ -33,11 +33,14 @@ func (r *BudgetReconciler) grant(ctx context.Context, ledger budget.Ledger, pods
 		if pod == nil || !pod.DeletionTimestamp.IsZero() || entry.Gen == 0 {
 			continue
 		}
-		want := contract.Grant{UID: entry.UID, Gen: entry.Gen, Share: entry.Granted, Config: entry.Config}.Encode()
-		if pod.Annotations[poolv1.GrantAnnotation] == want {
-			continue
+		want := contract.Annotation{
+			Grant: contract.Grant{UID: entry.UID, Gen: entry.Gen, Share: entry.Granted, Config: entry.Config}, Held: entry.Held,
 		}
-		if err := r.patchGrant(ctx, pod, want); err != nil {
+		old, err := contract.DecodeAnnotation(pod.Annotations[poolv1.GrantAnnotation])
+		if err == nil && old.Grant == want.Grant && old.Held >= want.Held {
+			continue // What it no longer holds waits for the next grant: too much is safe.
+		}
+		if err := r.patchGrant(ctx, pod, want.Encode()); err != nil {
 			return err
 		}
 		log.FromContext(ctx).Info("Granted connections", "pod", klog.KObj(pod), "connections", entry.Granted, "gen", entry.Gen)

@@ -261,11 +261,11 @@ func (r *BudgetReconciler) overdue(pod *corev1.Pod, now time.Time) bool {
 
 // told reads what a pod's annotation says, for a ledger that was lost.
 func told(pod *corev1.Pod) *budget.Told {
-	grant, err := contract.DecodeGrant(pod.Annotations[poolv1.GrantAnnotation])
-	if err != nil || grant.UID != string(pod.UID) {
+	a, err := contract.DecodeAnnotation(pod.Annotations[poolv1.GrantAnnotation])
+	if err != nil || a.UID != string(pod.UID) {
 		return nil // A copied annotation, or one that nobody obeys.
 	}
-	return &budget.Told{Gen: grant.Gen, Share: grant.Share, Config: grant.Config}
+	return &budget.Told{Gen: a.Gen, Share: a.Share, Config: a.Config, Held: a.Held}
 }
 
 func ready(pod *corev1.Pod) bool {

@@ -7,8 +7,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,20 +17,18 @@ import (
 	"github.com/poolfleet/poolfleet/internal/manifests"
 )
 
-// rebuildPatience is how long a pod that a lost ledger does not know may take to
-// say what it holds. After that its annotation is believed.
-const rebuildPatience = 10 * time.Second
-
-// rebuild finds the pods that hold connections and have no entry, when the ledger
-// looks lost: it never was written, or a pod was granted something that it does not
-// know of, which is told only after it is written. The pods are listed past the
-// cache, which may not have the newest of their grants.
+// rebuild holds a ledger that this process did not write itself against the pods:
+// it may have been lost, put back from a copy or changed by hand. So it does where a
+// pod was granted something that the ledger does not know of, which is told only after
+// it is written. The pods are listed past the cache, which may not have the newest of
+// their grants. Who wrote the ledger has compared it before, or written all that came
+// after.
 func (r *BudgetReconciler) rebuild(ctx context.Context, upstream *poolv1.Upstream, s *sighting) error {
 	known := map[string]bool{}
 	for _, e := range s.ledger.Entries {
 		known[e.UID] = true
 	}
-	lost := upstream.Status.LedgerGeneration == nil
+	lost := !r.Records.trusts(upstream)
 	for uid, pod := range s.pods {
 		lost = lost || !known[uid] && holds(pod)
 	}
@@ -47,19 +43,18 @@ func (r *BudgetReconciler) rebuild(ctx context.Context, upstream *poolv1.Upstrea
 	return nil
 }
 
-// adopt takes the pods without an entry as they are live.
+// adopt takes the pods as they are live, with those that have no entry.
 func (r *BudgetReconciler) adopt(ctx context.Context, s *sighting, known map[string]bool, pods []corev1.Pod) {
 	live := map[string]bool{}
 	for i := range pods {
 		pod, uid := &pods[i], string(pods[i].UID)
 		live[uid] = true
-		stranger := holds(pod) && r.ours(ctx, s, pod)
-		if known[uid] || !stranger && s.pods[uid] == nil {
-			continue
-		}
-		s.pods[uid] = pod
+		stranger := !known[uid] && holds(pod) && r.ours(ctx, s, pod)
 		if stranger {
 			s.strangers = append(s.strangers, entryOf(pod))
+		}
+		if stranger || s.pods[uid] != nil {
+			s.pods[uid] = pod
 		}
 	}
 	// A cache that is behind shows pods whose entries were freed when they ended.
@@ -69,11 +64,13 @@ func (r *BudgetReconciler) adopt(ctx context.Context, s *sighting, known map[str
 // holds reports whether a pod was granted connections, or parked, and is not over.
 func holds(pod *corev1.Pod) bool { return told(pod) != nil && !terminated(pod) && ofReplicaSet(pod) }
 
-// entryOf is what a pod's annotation says that it holds.
+// entryOf is what a pod's annotation says that it may hold. The pod is asked, too,
+// but its answer is not waited for.
 func entryOf(pod *corev1.Pod) budget.Entry {
-	share := told(pod).Share
+	grant := told(pod)
 	return budget.Entry{
-		UID: string(pod.UID), Namespace: pod.Namespace, Pod: pod.Name, Pool: pod.Labels[manifests.PoolLabel], Granted: share, Held: share,
+		UID: string(pod.UID), Namespace: pod.Namespace, Pod: pod.Name, Pool: pod.Labels[manifests.PoolLabel],
+		Granted: grant.Share, Held: grant.Held,
 	}
 }
 
@@ -99,21 +96,4 @@ func (r *BudgetReconciler) livePods(ctx context.Context) ([]corev1.Pod, error) {
 		all = append(all, list.Items...)
 	}
 	return all, nil
-}
-
-// incomplete reports whether pods that a lost ledger does not know, or one put back
-// from a copy knows an older grant of, have yet to say what they hold. Until then
-// nothing is decided. A pod that has not come to its annotation's number could still
-// obey an older one, which may have allowed more.
-func (r *BudgetReconciler) incomplete(s *sighting) bool {
-	silent := false
-	for _, e := range slices.Concat(s.ledger.Entries, s.strangers) {
-		pod := s.pods[e.UID]
-		if !running(pod) || told(pod) == nil || told(pod).Gen <= e.Gen {
-			continue
-		}
-		silent = silent || !s.heard[e.UID] || s.acks[e.UID].Gen < told(pod).Gen
-	}
-	since := r.Records.lostFor(s.upstream, silent, s.now)
-	return silent && since < rebuildPatience
 }

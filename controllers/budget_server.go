@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 )
 
 // serverRecord is what was noted of one server.
@@ -20,8 +22,8 @@ type serverRecord struct {
 	others []int32
 	// useWritten is when status.use was written last.
 	useWritten time.Time
-	// lost is since when pods of a lost ledger have yet to say what they hold.
-	lost time.Time
+	// ledger is the resourceVersion of the newest ledger that a pass here ended with.
+	ledger string
 }
 
 // Poll reports whether all pods of a server are to be asked again, and takes it
@@ -79,16 +81,16 @@ func (r *Records) noteUseWritten(upstream string, now time.Time) {
 	r.noteServer(upstream, func(s *serverRecord) { s.useWritten = now })
 }
 
-// lostFor notes whether pods of a lost ledger are waited for, and returns for how long
-// they have been.
-func (r *Records) lostFor(upstream string, is bool, now time.Time) (since time.Duration) {
-	r.noteServer(upstream, func(s *serverRecord) {
-		s.lost = firstOf(s.lost, is, now)
-		if is {
-			since = now.Sub(s.lost)
-		}
-	})
-	return since
+// trusts reports whether the ledger is as the newest pass here left it.
+func (r *Records) trusts(upstream *poolv1.Upstream) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.servers[upstream.Name].ledger == upstream.ResourceVersion
+}
+
+// trust notes the ledger that a pass ended with.
+func (r *Records) trust(upstream *poolv1.Upstream) {
+	r.noteServer(upstream.Name, func(s *serverRecord) { s.ledger = upstream.ResourceVersion })
 }
 
 // ForgetServer drops what was noted of a server that is gone.

@@ -50,6 +50,9 @@ type Told struct {
 	Gen    int64
 	Share  int32
 	Config string
+	// Held was the entry's when the grant was written: what the pod may hold by this
+	// grant or any before it. Below Share counts as Share.
+	Held int32
 }
 
 // Pod is one pooler pod as a pass saw it. Only UID, the names and Created have to

@@ -64,6 +64,10 @@ func draining(gen int64, limit, current int32) podOption {
 	return func(p *budget.Pod) { p.Ack = &budget.Ack{Gen: gen, Cap: limit, Current: current, Draining: true} }
 }
 
+func toldHolding(gen int64, share, held int32) func(*budget.Pod) {
+	return func(p *budget.Pod) { p.Told = &budget.Told{Gen: gen, Share: share, Held: held} }
+}
+
 func told(gen int64, share int32) podOption {
 	return func(p *budget.Pod) { p.Told = &budget.Told{Gen: gen, Share: share} }
 }
@@ -371,6 +375,11 @@ func TestNext(t *testing.T) {
 			"a lost ledger is put together from what pods were told and what they run",
 			aScene(10, shop()).pod("shop-a", told(7, 3), saying(6, 5, 5)).pod("shop-b", saying(9, 4, 2)),
 			map[string]string{"shop-a": "10:5/5", "shop-b": "10:5/5"},
+		},
+		{
+			"a lost ledger counts what a silent pod may hold by grants before its newest",
+			aScene(10, shop()).pod("shop-a", toldHolding(7, 2, 8)).pod("shop-b", unready),
+			map[string]string{"shop-a": "8:5/8", "shop-b": "8:2/2"},
 		},
 		{
 			"what a lost ledger forgot is found before anything is raised",

@@ -39,15 +39,15 @@ func (p *pass) mend(s *seat) {
 	}
 }
 
-// learn takes over a grant that is newer than the entry's. What the pod held
-// before it is not known then; hear has it from the pod.
+// learn takes over a grant that is newer than the entry's, and what its pod may hold
+// by those before it.
 func (p *pass) learn(s *seat, newer Told) bool {
 	if newer.Gen <= s.Gen || newer.Gen > highestLearned {
 		return false
 	}
 	s.known = true
 	s.Gen, s.Granted, s.Config = newer.Gen, plausible(newer.Share), newer.Config
-	s.Held = max(s.Held, s.Granted)
+	s.Held = max(s.Held, s.Granted, plausible(newer.Held))
 	p.count(newer.Gen)
 	return true
 }
@@ -63,7 +63,7 @@ func (p *pass) count(gen int64) {
 // the same, or somebody changed one of them.
 func (s *seat) compare(told Told) {
 	if told.Gen == s.Gen && told.Share != s.Granted {
-		s.Held = max(s.Held, plausible(told.Share))
+		s.Held = max(s.Held, plausible(told.Share), plausible(told.Held))
 		s.edited = true
 	}
 }

@@ -72,6 +72,28 @@ func TestGrants(t *testing.T) {
 	}
 }
 
+func TestPoolersIgnoreWhatStandsBesideAGrantForTheManager(t *testing.T) {
+	grant := contract.Grant{UID: "u", Gen: 4, Share: 2, Config: "c"}
+	text := contract.Annotation{Grant: grant, Held: 5}.Encode()
+	if got, err := contract.DecodeGrant(text); err != nil || got != grant {
+		t.Errorf("a pooler reads %+v, %v", got, err)
+	}
+	for text, held := range map[string]int32{
+		text:           5,
+		grant.Encode(): 2,
+		`{"uid":"u","gen":4,"share":2,"config":"c","held":-1}`:          2,
+		`{"uid":"u","gen":4,"share":2,"config":"c","held":"x"}`:         2,
+		`{"uid":"u","gen":4,"share":2,"config":"c","held":99999999999}`: 2,
+	} {
+		if got, err := contract.DecodeAnnotation(text); err != nil || got != (contract.Annotation{Grant: grant, Held: held}) {
+			t.Errorf("the manager reads %s as %+v, %v", text, got, err)
+		}
+	}
+	if _, err := contract.DecodeAnnotation("x"); err == nil {
+		t.Error("what is no grant was taken")
+	}
+}
+
 func TestTheStatusIsAuthenticatedBothWays(t *testing.T) {
 	key, other := []byte("the pool's key"), []byte("another key")
 	answering := key

@@ -96,8 +96,8 @@ func (l *leader) canLearn(uid string) int32 {
 	most := max(l.heard[uid].Cap, l.heard[uid].Current)
 	for _, s := range []snapshot{l.listed[podsKind], l.w.api.now(podsKind)} {
 		for _, o := range s {
-			if g, err := contract.DecodeGrant(o.GetAnnotations()[poolv1.GrantAnnotation]); err == nil && g.UID == uid && o.GetUID() == types.UID(uid) {
-				most = max(most, g.Share)
+			if g, err := contract.DecodeAnnotation(o.GetAnnotations()[poolv1.GrantAnnotation]); err == nil && g.UID == uid && o.GetUID() == types.UID(uid) {
+				most = max(most, g.Held)
 			}
 		}
 	}

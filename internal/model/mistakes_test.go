@@ -79,7 +79,7 @@ func drainedIsFinal(l *leader, want *poolv1.Upstream, write func(*poolv1.Upstrea
 func tellFirst(l *leader, want *poolv1.Upstream, write func(*poolv1.Upstream) error) error {
 	for _, e := range want.Status.Ledger {
 		if p := l.w.byUID(e.UID); p != nil && !p.terminating() {
-			grant := contract.Grant{UID: e.UID, Gen: *e.Gen, Share: *e.Granted, Config: e.Config}
+			grant := contract.Annotation{Grant: contract.Grant{UID: e.UID, Gen: *e.Gen, Share: *e.Granted, Config: e.Config}, Held: *e.Held}
 			p.change(func(o *corev1.Pod) { o.Annotations[poolv1.GrantAnnotation] = grant.Encode() })
 		}
 	}

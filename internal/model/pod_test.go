@@ -282,12 +282,7 @@ func (p *pod) refreshLate(states int) {
 	if !ok || string(then.UID) != p.uid || p.cutOff || p.terminating() {
 		return
 	}
-	text := then.Annotations[poolv1.GrantAnnotation]
-	was, _ := contract.DecodeGrant(p.file) // None is older than any.
-	if g, err := contract.DecodeGrant(text); p.w.losesLedger && (err != nil || g.Gen < was.Gen) {
-		return // A file that goes back, and a ledger that is lost, are two faults at once.
-	}
-	p.file = text
+	p.file = then.Annotations[poolv1.GrantAnnotation]
 }
 
 // report is the kubelet telling the API server how the pod is.

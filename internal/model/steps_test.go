@@ -144,11 +144,7 @@ func leaderSteps() []step {
 			}
 		}},
 		{3, func(c *chance) {
-			spans := []int{1, 10, 70, 400}
-			if c.losesLedger {
-				spans = spans[:1] // Who has not come to its annotation's number in 10 s after a loss is no longer waited for.
-			}
-			n := rapid.SampledFrom(spans).Draw(c.t, "seconds")
+			n := rapid.SampledFrom([]int{1, 10, 70, 400}).Draw(c.t, "seconds")
 			c.note("%d seconds pass", n)
 			c.seconds += int64(n)
 		}},
