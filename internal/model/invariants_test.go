@@ -5,9 +5,11 @@ package model_test
 
 import (
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
@@ -105,21 +107,21 @@ func (l *leader) canLearn(uid string) int32 {
 }
 
 // budget is what pools may take by what this leader knows of the server: the newest
-// look for each pool, and where these differ the best of them.
+// good look on behalf of any pool. One that came in during the pass may not be in it.
 func (l *leader) budget(u *poolv1.Upstream) int32 {
-	known := budget.Capacity{
-		MaxConnections:    value(u.Status.Capacity.MaxConnections),
-		SuperuserReserved: value(u.Status.Capacity.SuperuserReserved), Reserved: value(u.Status.Capacity.Reserved),
-	}
-	if len(l.looks) == 0 {
-		return known.Budget(reserveOf(u)).Connections
-	}
 	most := int32(0)
-	for pool, o := range l.looks {
-		if l.failed[pool] && l.reachable() {
-			continue
+	for _, looks := range l.lookedAt {
+		known := budget.Capacity{
+			MaxConnections:    value(u.Status.Capacity.MaxConnections),
+			SuperuserReserved: value(u.Status.Capacity.SuperuserReserved), Reserved: value(u.Status.Capacity.Reserved),
 		}
-		known = budget.Capacity{MaxConnections: o.MaxConnections, SuperuserReserved: o.SuperuserReserved, Reserved: o.Reserved}
+		var newest time.Time
+		for _, pool := range l.listed[pools].sorted() {
+			if r := looks[client.ObjectKeyFromObject(pool)]; r.SeenAt.After(newest) {
+				o := r.Observation
+				newest, known = r.SeenAt, budget.Capacity{MaxConnections: o.MaxConnections, SuperuserReserved: o.SuperuserReserved, Reserved: o.Reserved}
+			}
+		}
 		most = max(most, known.Budget(reserveOf(u)).Connections)
 	}
 	return most

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"time"
 
@@ -17,7 +18,6 @@ import (
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/controllers"
 	"github.com/poolfleet/poolfleet/internal/contract"
-	"github.com/poolfleet/poolfleet/internal/postgres"
 	"github.com/poolfleet/poolfleet/internal/status"
 )
 
@@ -59,8 +59,10 @@ type leader struct {
 	records *controllers.Records
 	// looks are the newest good looks at the server by pool, failed the pools whose
 	// newest look found nothing.
-	looks  map[types.NamespacedName]postgres.Observation
+	looks  map[types.NamespacedName]controllers.Record
 	failed map[types.NamespacedName]bool
+	// lookedAt are the looks at the begin of the pass, and after each that came in since.
+	lookedAt []map[types.NamespacedName]controllers.Record
 	// hearing chooses which pods' answers arrive, and how old they are.
 	hearing int
 	// heard is what each pod said to this leader last, listed the objects as it read
@@ -93,7 +95,7 @@ func newLeader(w *world, name string) *leader {
 // restart begins a new process, whose caches start lag states ago.
 func (l *leader) restart(lag int) {
 	l.kill()
-	l.records, l.looks, l.failed, l.heard = controllers.NewRecords(), map[types.NamespacedName]postgres.Observation{}, map[types.NamespacedName]bool{}, map[string]contract.Status{}
+	l.records, l.looks, l.failed, l.heard = controllers.NewRecords(), map[types.NamespacedName]controllers.Record{}, map[types.NamespacedName]bool{}, map[string]contract.Status{}
 	l.listed = map[kind]snapshot{}
 	for k, states := range l.w.api.history {
 		l.seen[k] = max(len(states)-1-lag, 0)
@@ -151,6 +153,7 @@ func (l *leader) begin() {
 	if l.passes++; l.passes%32 == 0 {
 		l.reconciler.Signals = controllers.NewSignals()
 	}
+	l.lookedAt = []map[types.NamespacedName]controllers.Record{maps.Clone(l.looks)}
 	for _, p := range l.w.pods {
 		p.saidBefore[l] = len(p.said)
 	}
@@ -272,8 +275,9 @@ func (l *leader) look(pool types.NamespacedName) {
 	record.Upstream, record.Endpoint, record.Interval = upstreamName, endpoint, time.Minute
 	record.ProbedAt, record.Problem = l.w.clock().Add(l.skew), nil
 	if l.w.server.up {
-		record.Observation = l.w.server.observation()
-		l.looks[pool] = record.Observation
+		record.Observation, record.SeenAt = l.w.server.observation(), record.ProbedAt
+		l.looks[pool] = record
+		l.lookedAt = append(l.lookedAt, maps.Clone(l.looks))
 		delete(l.failed, pool)
 	} else {
 		record.Problem = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonUnreachable, "nothing answers")
