@@ -68,6 +68,7 @@ func TestFilesAreAsReviewed(t *testing.T) {
 			}
 			golden(t, name+".ini", files.Ini)
 			golden(t, name+".userlist.txt", files.Userlist)
+			golden(t, name+".hba.conf", files.HBA)
 		})
 	}
 }

@@ -38,9 +38,27 @@ func (p Paths) HBA() string { return path.Join(p.RunDir, "hba.conf") }
 // Port is where clients connect.
 func (p Paths) Port() uint16 { return cmp.Or(p.ListenPort, 5432) }
 
-// Files are what PgBouncer reads. Ini and Userlist hold passwords.
+// Files are what PgBouncer reads. All but HBA hold secrets.
 type Files struct {
 	Ini, Userlist, HBA []byte
+	// TLS are certificates, keys and authorities, by path. A path changes with what is
+	// in it: PgBouncer compares paths alone, and what it runs now stays readable.
+	TLS map[string][]byte
+}
+
+// File is one of Files.
+type File struct {
+	Path string
+	Data []byte
+}
+
+// InOrder are the files as they are to be written: none before one that it names.
+func (f Files) InOrder(paths Paths) []File {
+	var files []File
+	for _, name := range slices.Sorted(maps.Keys(f.TLS)) {
+		files = append(files, File{name, f.TLS[name]})
+	}
+	return append(files, File{paths.Userlist(), f.Userlist}, File{paths.HBA(), f.HBA}, File{paths.Ini(), f.Ini})
 }
 
 // Rendering is all that the files are made of.
@@ -85,11 +103,14 @@ func (r Rendering) Files() (Files, error) {
 	}
 	var ini bytes.Buffer
 	fmt.Fprintf(&ini, "[databases]\n%s\n%s[pgbouncer]\n", databases, r.peers())
-	settings := r.settings()
+	settings, material := r.settings(), r.material()
+	for setting, file := range material {
+		settings[setting] = file.Path
+	}
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		fmt.Fprintf(&ini, "%s = %s\n", name, settings[name])
 	}
-	return Files{Ini: ini.Bytes(), Userlist: userlist(r.Config.Users), HBA: []byte(hba)}, nil
+	return Files{Ini: ini.Bytes(), Userlist: userlist(r.Config), HBA: hba(r.Config.Lookup), TLS: byPath(material)}, nil
 }
 
 // databases are the lines of [databases], by name. pool_size alone is not checked
@@ -136,20 +157,32 @@ func (r Rendering) connection(db Database, limit int32) string {
 	word("port", strconv.Itoa(int(server.Port)))
 	word("dbname", db.Database)
 	word("user", server.User)
-	word("password", server.Password)
+	if server.User != "" {
+		word("password", server.Password)
+	}
 	fmt.Fprintf(&words, " pool_size=%d max_db_connections=%d", limit, limit)
 	word("connect_query", r.Config.ConnectQuery)
 	return words.String()
 }
 
-// hba lets users of the auth_file in by password over TCP. The console needs no
-// line: PgBouncer lets its own uid in over the socket. "all" leaves out physical
-// replication; Admin.EndReplication deals with logical.
-const hba = `host all all 0.0.0.0/0 scram-sha-256
-host all all ::/0 scram-sha-256
-`
+// hba lets users of the auth_file in by password over TCP, but not the one that looks
+// others up: its password is for PgBouncer alone. The console needs no line: PgBouncer
+// lets its own uid in over the socket. "all" leaves out physical replication;
+// Admin.EndReplication deals with logical.
+func hba(lookup Lookup) []byte {
+	var lines bytes.Buffer
+	if lookup.User != "" {
+		fmt.Fprintf(&lines, "host all \"%s\" all reject\n", lookup.User)
+	}
+	lines.WriteString("host all all 0.0.0.0/0 scram-sha-256\nhost all all ::/0 scram-sha-256\n")
+	return lines.Bytes()
+}
 
-func userlist(users []User) []byte {
+func userlist(cfg Config) []byte {
+	users := slices.Clone(cfg.Users)
+	if cfg.Lookup.User != "" {
+		users = append(users, User{Name: cfg.Lookup.User, Password: cfg.Lookup.Password})
+	}
 	quote := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 	var list bytes.Buffer
 	for _, user := range slices.SortedFunc(slices.Values(users), func(a, b User) int { return cmp.Compare(a.Name, b.Name) }) {

@@ -5,7 +5,6 @@ package pgbouncer
 
 import (
 	"cmp"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -34,11 +33,15 @@ func (r Rendering) settings() map[string]string {
 		"unix_socket_dir": r.Paths.RunDir,
 
 		"client_idle_timeout": cmp.Or(r.ClientIdleTimeout, strconv.Itoa(int(cfg.ClientIdleTimeoutSeconds))),
+		"client_tls_sslmode":  cmp.Or(cfg.ClientTLS.Mode, "disable"),
 		"server_tls_sslmode":  cfg.Server.TLSMode,
 	}
 	maps.Copy(settings, constants)
-	if strings.HasPrefix(cfg.Server.TLSMode, "verify-") {
+	if verifies(cfg.Server.TLSMode) && cfg.Server.CA == "" {
 		settings["server_tls_ca_file"] = cmp.Or(r.Paths.CAFile, "/etc/ssl/certs/ca-certificates.crt")
+	}
+	if cfg.Lookup.User != "" {
+		settings["auth_user"], settings["auth_query"] = cfg.Lookup.User, cfg.Lookup.Query
 	}
 	maps.Copy(settings, cfg.Parameters)
 	if r.Peers.ID != 0 {
@@ -101,11 +104,10 @@ var constants = map[string]string{
 	"tcp_user_timeout": "30000", // Milliseconds.
 
 	// Listening. Workers connect in bursts.
-	"client_tls_sslmode": "disable",
-	"listen_addr":        "*",
-	"listen_backlog":     "1024",
-	"pidfile":            "", // A stale one would keep PgBouncer from starting.
-	"so_reuseport":       "0",
+	"listen_addr":    "*",
+	"listen_backlog": "1024",
+	"pidfile":        "", // A stale one would keep PgBouncer from starting.
+	"so_reuseport":   "0",
 
 	// Logs go to standard error. Edge workers connect for each request, so a line
 	// for each connection would be a flood.
@@ -117,19 +119,3 @@ var constants = map[string]string{
 	"syslog":             "0",
 	"verbose":            "0",
 }
-
-// Secrets are the passwords in a configuration, for whoever must keep them out of a text.
-func (c Config) Secrets() []string {
-	secrets := []string{c.Server.Password}
-	for _, user := range c.Users {
-		secrets = append(secrets, user.Password)
-	}
-	slices.Sort(secrets)
-	return slices.DeleteFunc(slices.Compact(secrets), func(s string) bool { return s == "" })
-}
-
-// String keeps passwords out of whatever prints a configuration.
-func (s Server) String() string { return fmt.Sprintf("%s@%s:%d", s.User, s.Host, s.Port) }
-
-// String keeps passwords out of whatever prints a configuration.
-func (u User) String() string { return u.Name }

@@ -26,6 +26,9 @@ const (
 // the pool never gets a server connection. Source: SEND_generic in PgBouncer's pktbuf.h.
 const maxQuery = 506
 
+// maxLookup bounds auth_query, in bytes.
+const maxLookup = 1024
+
 var (
 	tlsModes  = []string{"disable", "allow", "prefer", "require", "verify-ca", "verify-full"}
 	poolModes = []PoolMode{ModeSession, ModeTransaction, ModeStatement}
@@ -38,6 +41,9 @@ func Validate(cfg Config) error {
 		validateServer(cfg.Server),
 		validateDatabases(cfg.Databases),
 		validateUsers(cfg.Users),
+		validateLookup(cfg),
+		validateClientTLS(cfg.ClientTLS),
+		validateServerTLS(cfg.Server),
 		validateGlobals(cfg),
 		validateParameters(cfg.Parameters),
 	)
@@ -56,7 +62,7 @@ func validateServer(s Server) error {
 	}
 	return errors.Join(append(errs,
 		validateText("the server's host", s.Host, 1, 255),
-		validateText("the server's user", s.User, 1, maxUserName),
+		validateText("the server's user", s.User, 0, maxUserName),
 		validateText("the server's password", s.Password, 0, maxPassword))...)
 }
 
@@ -93,24 +99,6 @@ func validateDatabaseName(name string) error {
 		return fmt.Errorf("database name %q must consist of letters, digits, '_', '.' and '-': give the database such a name for clients", name)
 	}
 	return nil
-}
-
-func validateUsers(users []User) error {
-	var errs []error
-	seen := map[string]bool{}
-	for _, user := range users {
-		if user.Name == consoleName {
-			errs = append(errs, fmt.Errorf("user name %q is PgBouncer's console", user.Name))
-		}
-		if seen[user.Name] {
-			errs = append(errs, fmt.Errorf("user %q is listed twice", user.Name))
-		}
-		seen[user.Name] = true
-		errs = append(errs,
-			validateText("a user's name", user.Name, 1, maxUserName),
-			validateText(fmt.Sprintf("the password of user %q", user.Name), user.Password, 1, maxPassword))
-	}
-	return errors.Join(errs...)
 }
 
 func validateGlobals(cfg Config) error {

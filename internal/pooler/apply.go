@@ -7,10 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"maps"
-	"path"
-	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -69,6 +66,7 @@ func (s *Supervisor) launch(ctx context.Context, want order) error {
 	if err := s.awaitConsole(ctx); err != nil {
 		return s.failLaunch(want, err)
 	}
+	s.sweep()
 	s.Log.Info("PgBouncer runs", "pid", process.cmd.Process.Pid)
 	s.running = applied{doc: want.doc, limits: want.limits}
 	return s.confirm(ctx, want)
@@ -152,6 +150,7 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 	case err != nil:
 		return s.failReload(ctx, want, err)
 	}
+	s.sweep()
 	if err := s.verify(ctx, limits); err != nil {
 		return err
 	}
@@ -184,6 +183,9 @@ func (s *Supervisor) failReload(ctx context.Context, want order, err error) erro
 	if back == nil {
 		back = s.reload(ctx)
 	}
+	if back == nil {
+		s.sweep()
+	}
 	return errors.Join(err, back)
 }
 
@@ -208,23 +210,6 @@ func (s *Supervisor) verify(ctx context.Context, limits pgbouncer.Limits) error 
 	}
 	if !maps.Equal(got, limits) {
 		return errNotTaken
-	}
-	return nil
-}
-
-// write renders PgBouncer's files and puts them in place.
-func (s *Supervisor) write(rendering pgbouncer.Rendering) error {
-	s.relay.hide(rendering.Config.Secrets())
-	rendering.Paths = s.Options.paths()
-	files, err := rendering.Files()
-	if err != nil {
-		return fmt.Errorf("the configuration can not be run: %w", err)
-	}
-	paths := rendering.Paths
-	for name, data := range map[string][]byte{paths.Userlist(): files.Userlist, paths.HBA(): files.HBA, paths.Ini(): files.Ini} {
-		if err := writeFile(filepath.Join(s.RunDir, path.Base(name)), data); err != nil {
-			return err
-		}
 	}
 	return nil
 }

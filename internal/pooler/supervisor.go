@@ -35,6 +35,8 @@ type Supervisor struct {
 	// process is nil while PgBouncer does not run.
 	process *process
 	running applied
+	// written are the files of TLS that the files of PgBouncer name, by their paths.
+	written map[string][]byte
 	backOff backOff
 	// leaving is how far PgBouncer is on its way out; nil while it is to run.
 	leaving  *departure

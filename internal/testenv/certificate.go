@@ -4,6 +4,7 @@
 package testenv
 
 import (
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,44 +18,81 @@ import (
 	"time"
 )
 
-// Certificate is a server's certificate and key, and the authority that signed
-// it, all in PEM.
+// Certificate is a certificate and its key, and the authority that signed it, all in PEM.
 type Certificate struct {
 	Certificate, Key, CA []byte
 }
 
-// NewCertificate makes an authority and a server certificate for the given DNS
-// names and IP addresses. The authority's key is thrown away.
-func NewCertificate(t testing.TB, hosts ...string) Certificate {
+// Authority signs certificates. Its own is in CA, in PEM.
+type Authority struct {
+	CA []byte
+
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+// NewAuthority makes an authority.
+func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
 	now := time.Now()
-	authority := &x509.Certificate{
+	a := &Authority{key: newKey(t), certificate: &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "testenv authority"},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
+	}}
+	a.CA = sign(t, a.certificate, a.certificate, a.key.Public(), a.key)
+	return a
+}
+
+// Issue makes a certificate, for a server with the given DNS names and IP addresses
+// and for a client named like the first of them.
+func (a *Authority) Issue(t testing.TB, hosts ...string) Certificate {
+	t.Helper()
+	return a.certify(t, newKey(t), x509.UnknownSignatureAlgorithm, hosts)
+}
+
+// Outdated makes a certificate that Go can read and OpenSSL refuses to use: its
+// signature is by SHA-1.
+func (a *Authority) Outdated(t testing.TB, hosts ...string) Certificate {
+	t.Helper()
+	return a.certify(t, newKey(t), x509.ECDSAWithSHA1, hosts)
+}
+
+func (a *Authority) certify(t testing.TB, key *ecdsa.PrivateKey, algorithm x509.SignatureAlgorithm, hosts []string) Certificate {
+	t.Helper()
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatalf("making a serial number: %v", err)
 	}
-	server := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: hosts[0]},
-		NotBefore: authority.NotBefore, NotAfter: authority.NotAfter,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	leaf := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: hosts[0]}, SignatureAlgorithm: algorithm,
+		NotBefore: a.certificate.NotBefore, NotAfter: a.certificate.NotAfter,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
-			server.IPAddresses = append(server.IPAddresses, ip)
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
 		} else {
-			server.DNSNames = append(server.DNSNames, host)
+			leaf.DNSNames = append(leaf.DNSNames, host)
 		}
 	}
-	authorityKey, serverKey := newKey(t), newKey(t)
-	encodedKey, err := x509.MarshalPKCS8PrivateKey(serverKey)
+	encoded, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatalf("encoding a private key: %v", err)
 	}
 	return Certificate{
-		CA:          sign(t, authority, authority, authorityKey, authorityKey),
-		Certificate: sign(t, server, authority, serverKey, authorityKey),
-		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encodedKey}),
+		CA:          a.CA,
+		Certificate: sign(t, leaf, a.certificate, key.Public(), a.key),
+		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
 	}
+}
+
+// NewCertificate makes an authority and a certificate as Issue does. The
+// authority's key is thrown away.
+func NewCertificate(t testing.TB, hosts ...string) Certificate {
+	t.Helper()
+	return NewAuthority(t).Issue(t, hosts...)
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -66,21 +104,41 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func sign(t testing.TB, subject, issuer *x509.Certificate, subjectKey, issuerKey *ecdsa.PrivateKey) []byte {
+func sign(t testing.TB, subject, issuer *x509.Certificate, subjectKey crypto.PublicKey, issuerKey *ecdsa.PrivateKey) []byte {
 	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, subject, issuer, subjectKey.Public(), issuerKey)
+	der, err := x509.CreateCertificate(rand.Reader, subject, issuer, subjectKey, issuerKey)
 	if err != nil {
 		t.Fatalf("signing a certificate: %v", err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-// writeServerCertificate puts a certificate where PostgreSQL looks for it by
-// default (ssl_cert_file, ssl_key_file), and returns the authority's.
+// serverNames are those of every test server's certificate.
+var serverNames = []string{"127.0.0.1", "localhost", "postgres.test"}
+
+// Certify gives a server that was started WithTLS a certificate of another
+// authority. Clients that show one must have it of that authority, too, where
+// pg_hba.conf asks for it (clientcert). It is in force for logins from now on.
+func (s *PostgresServer) Certify(t testing.TB, authority *Authority) {
+	t.Helper()
+	writeCertificate(t, s.outside, authority.Issue(t, serverNames...))
+	writeOwned(t, filepath.Join(s.outside, "ca.crt"), string(authority.CA))
+	s.Exec(t, "alter system set ssl_ca_file = 'ca.crt'", "select pg_reload_conf()")
+	s.CA = authority.CA
+}
+
+// writeServerCertificate makes a certificate for a server, and returns the authority's.
 func writeServerCertificate(t testing.TB, data string) []byte {
 	t.Helper()
-	certificate := NewCertificate(t, "127.0.0.1", "localhost", "postgres.test")
+	certificate := NewCertificate(t, serverNames...)
+	writeCertificate(t, data, certificate)
+	return certificate.CA
+}
+
+// writeCertificate puts a certificate where PostgreSQL looks for it by default
+// (ssl_cert_file, ssl_key_file).
+func writeCertificate(t testing.TB, data string, certificate Certificate) {
+	t.Helper()
 	writeOwned(t, filepath.Join(data, "server.crt"), string(certificate.Certificate))
 	writeOwned(t, filepath.Join(data, "server.key"), string(certificate.Key))
-	return certificate.CA
 }

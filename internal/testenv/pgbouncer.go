@@ -59,14 +59,15 @@ func PgBouncer(t testing.TB, rendering pgbouncer.Rendering) *PgBouncerServer {
 // Write replaces PgBouncer's files; Admin.Reload makes it read them.
 func (s *PgBouncerServer) Write(t testing.TB, rendering pgbouncer.Rendering) {
 	t.Helper()
-	rendering.Paths = s.paths
+	rendering.Paths, s.paths.CAFile = s.paths, rendering.Paths.CAFile
+	rendering.Paths.CAFile = s.paths.CAFile
 	files, err := rendering.Files()
 	if err != nil {
 		t.Fatalf("rendering PgBouncer's files: %v", err)
 	}
-	for path, data := range map[string][]byte{s.paths.Ini(): files.Ini, s.paths.Userlist(): files.Userlist, s.paths.HBA(): files.HBA} {
-		file := filepath.Join(s.outside, filepath.Base(path))
-		if err := os.WriteFile(file, data, 0o600); err != nil {
+	for _, written := range files.InOrder(s.paths) {
+		file := filepath.Join(s.outside, filepath.Base(written.Path))
+		if err := os.WriteFile(file, written.Data, 0o600); err != nil {
 			t.Fatalf("writing PgBouncer's files: %v", err)
 		}
 		if err := os.Chown(file, UserID, UserID); err != nil {
