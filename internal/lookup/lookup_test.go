@@ -54,6 +54,12 @@ func aShop(t *testing.T, server *testenv.PostgresServer, name string) shop {
 	return s
 }
 
+// visit is a test and its database.
+type visit struct {
+	t *testing.T
+	shop
+}
+
 // as connects as a role.
 func (s shop) as(t *testing.T, role string) *pgx.Conn {
 	t.Helper()
@@ -88,7 +94,7 @@ func (s shop) ask(t *testing.T, query string) (answer string) {
 
 func TestLookup(t *testing.T) {
 	t.Parallel()
-	tests := map[string]func(*testing.T, shop){
+	tests := map[string]func(visit){
 		"only roles that may use a pool are found":               onlyRolesOfPools,
 		"what others make changes nothing":                       whatOthersMake,
 		"only the lookup role may call the function":             onlyTheLookupRole,
@@ -101,7 +107,7 @@ func TestLookup(t *testing.T) {
 			t.Parallel()
 			server := aServer(t, version)
 			for i, name := range slices.Sorted(maps.Keys(tests)) {
-				t.Run(name, func(t *testing.T) { tests[name](t, aShop(t, server, fmt.Sprintf("shop%d", i))) })
+				t.Run(name, func(t *testing.T) { tests[name](visit{t, aShop(t, server, fmt.Sprintf("shop%d", i))}) })
 			}
 		})
 	}
@@ -156,7 +162,8 @@ func refused(t *testing.T, conn *pgx.Conn, statements string) string {
 	return refusal.Code
 }
 
-func onlyRolesOfPools(t *testing.T, s shop) {
+func onlyRolesOfPools(on visit) {
+	t, s := on.t, on.shop
 	with := " password '" + password + "'"
 	s.run(t,
 		`create role "Ünï; drop'role--" login`+with, "create role later login valid until '2999-01-01'"+with,
@@ -185,7 +192,8 @@ func onlyRolesOfPools(t *testing.T, s shop) {
 	}
 }
 
-func whatOthersMake(t *testing.T, s shop) {
+func whatOthersMake(on visit) {
+	t, s := on.t, on.shop
 	s.run(t, "grant create on schema public to public", "grant temporary, create on database "+s.database+" to public",
 		"grant create on schema poolfleet to alice", "create role gone login valid until '2001-01-01' password '"+password+"'",
 		// As an older database may have it.
@@ -227,7 +235,8 @@ func whatOthersMake(t *testing.T, s shop) {
 	}
 }
 
-func onlyTheLookupRole(t *testing.T, s shop) {
+func onlyTheLookupRole(on visit) {
+	t, s := on.t, on.shop
 	stranger := s.as(t, alice)
 	for _, query := range []string{lookup.Probe(), "select rolpassword from pg_catalog.pg_authid"} {
 		if code := refused(t, stranger, query); code != "42501" {
@@ -247,7 +256,8 @@ func onlyTheLookupRole(t *testing.T, s shop) {
 	}
 }
 
-func judged(t *testing.T, s shop) {
+func judged(on visit) {
+	t, s := on.t, on.shop
 	s.run(t, "drop schema poolfleet cascade", "grant create on database "+s.database+" to alice")
 	conn, super := s.as(t, seer), s.as(t, testenv.SuperuserName)
 	const function = "function poolfleet.find_user(text)"
@@ -288,7 +298,8 @@ func judged(t *testing.T, s shop) {
 	}
 }
 
-func installing(t *testing.T, s shop) {
+func installing(on visit) {
+	t, s := on.t, on.shop
 	sql := installation().SQL()
 	super, owner := s.as(t, testenv.SuperuserName), s.as(t, upstream)
 	run := func(conn *pgx.Conn, want string) {
@@ -326,7 +337,8 @@ func installing(t *testing.T, s shop) {
 	}
 }
 
-func takesNothing(t *testing.T, s shop) {
+func takesNothing(on visit) {
+	t, s := on.t, on.shop
 	s.run(t, lookup.Installation{User: alice, Owner: upstream}.SQL())
 	for _, role := range []string{seer, alice} {
 		if got := state(t, s.as(t, role)); got != lookup.Usable {
