@@ -81,7 +81,7 @@ func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstr
 	if done, err := r.release(ctx, written, seen); done || err != nil {
 		return reconcile.Result{}, err
 	}
-	return reconcile.Result{RequeueAfter: again(ledger, seen)}, nil
+	return reconcile.Result{RequeueAfter: sooner(again(ledger, seen), r.tellPeers(ctx, ledger, seen))}, nil
 }
 
 // retryConflict forgets the pass after a conflict: someone wrote in between, and

@@ -22,9 +22,6 @@ import (
 	"github.com/poolfleet/poolfleet/internal/manifests"
 )
 
-// grantPointer is GrantAnnotation as a JSON pointer (RFC 6901) spells it.
-var grantPointer = "/metadata/annotations/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(poolv1.GrantAnnotation)
-
 // grant tells each pod what the ledger, already written, allows it. A pod on its
 // way out is told nothing: its volumes are no longer refreshed.
 func (r *BudgetReconciler) grant(ctx context.Context, ledger budget.Ledger, pods map[string]*corev1.Pod) error {
@@ -40,8 +37,8 @@ func (r *BudgetReconciler) grant(ctx context.Context, ledger budget.Ledger, pods
 		if err == nil && old.Grant == want.Grant && old.Held >= want.Held {
 			continue // What it no longer holds waits for the next grant: too much is safe.
 		}
-		if err := r.patchGrant(ctx, pod, want.Encode()); err != nil {
-			return err
+		if err := r.annotate(ctx, pod, poolv1.GrantAnnotation, want.Encode()); err != nil {
+			return fmt.Errorf("granting connections to pod %s: %w", pod.Name, err)
 		}
 		log.FromContext(ctx).Info("Granted connections", "pod", klog.KObj(pod), "connections", entry.Granted, "gen", entry.Gen)
 	}
@@ -55,26 +52,28 @@ type operation struct {
 	Value any    `json:"value"`
 }
 
-// patchGrant sets the annotation if the pod is the one that was seen, with the
-// annotation that was seen.
-func (r *BudgetReconciler) patchGrant(ctx context.Context, pod *corev1.Pod, want string) error {
+// annotate sets an annotation if the pod is the one that was seen, with the value that
+// was seen.
+func (r *BudgetReconciler) annotate(ctx context.Context, pod *corev1.Pod, name, want string) error {
+	// A JSON pointer (RFC 6901).
+	pointer := "/metadata/annotations/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
 	ops := []operation{{"test", "/metadata/uid", pod.UID}}
-	old, granted := pod.Annotations[poolv1.GrantAnnotation]
+	old, set := pod.Annotations[name]
 	switch {
-	case granted:
-		ops = append(ops, operation{"test", grantPointer, old}, operation{"replace", grantPointer, want})
+	case set:
+		ops = append(ops, operation{"test", pointer, old}, operation{"replace", pointer, want})
 	case pod.Annotations == nil:
-		ops = append(ops, operation{"add", "/metadata/annotations", map[string]string{poolv1.GrantAnnotation: want}})
+		ops = append(ops, operation{"add", "/metadata/annotations", map[string]string{name: want}})
 	default:
-		ops = append(ops, operation{"add", grantPointer, want})
+		ops = append(ops, operation{"add", pointer, want})
 	}
 	patch, err := json.Marshal(ops)
 	if err != nil {
-		return fmt.Errorf("encoding the grant of pod %s: %w", pod.Name, err)
+		return fmt.Errorf("encoding annotation %s: %w", name, err)
 	}
 	err = r.Patch(ctx, pod.DeepCopy(), client.RawPatch(types.JSONPatchType, patch), client.FieldOwner(manifests.BudgetFieldOwner))
 	if err != nil {
-		return fmt.Errorf("granting connections to pod %s: %w", pod.Name, err)
+		return fmt.Errorf("setting annotation %s: %w", name, err)
 	}
 	return nil
 }
@@ -92,7 +91,7 @@ func (r *BudgetReconciler) splitLedger(upstream *poolv1.Upstream) (ours budget.L
 		}
 		ours.Entries = append(ours.Entries, budget.Entry{
 			UID: e.UID, Namespace: e.Namespace, Pod: e.Pod, Pool: e.Pool,
-			Gen: *e.Gen, Granted: *e.Granted, Held: *e.Held, Config: e.Config,
+			Gen: *e.Gen, Granted: *e.Granted, Held: *e.Held, Config: e.Config, Peer: e.Peer,
 		})
 	}
 	return ours, others
@@ -118,7 +117,7 @@ func entriesToStatus(ledger budget.Ledger, others []poolv1.LedgerEntry) []poolv1
 	for _, e := range ledger.Entries {
 		out = append(out, poolv1.LedgerEntry{
 			UID: e.UID, Namespace: e.Namespace, Pod: e.Pod, Pool: e.Pool,
-			Gen: new(e.Gen), Granted: new(e.Granted), Held: new(e.Held), Config: e.Config,
+			Gen: new(e.Gen), Granted: new(e.Granted), Held: new(e.Held), Config: e.Config, Peer: e.Peer,
 		})
 	}
 	slices.SortFunc(out, func(a, b poolv1.LedgerEntry) int {

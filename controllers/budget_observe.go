@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -193,10 +194,10 @@ func (r *BudgetReconciler) podFacts(s *sighting, now time.Time) []budget.Pod {
 	for uid, pod := range s.pods {
 		fact := budget.Pod{
 			UID: uid, Namespace: pod.Namespace, Name: pod.Name, Pool: pod.Labels[manifests.PoolLabel],
-			Created:     pod.CreationTimestamp.Unix(),
+			Created:     pod.CreationTimestamp.Unix(), Template: pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
 			Terminating: !pod.DeletionTimestamp.IsZero(), Terminated: terminated(pod),
 			Pending: !started(pod), Coming: coming(pod, now), Ready: ready(pod), Overdue: r.overdue(pod, now),
-			Address: pod.Status.PodIP, Told: told(pod),
+			Address: pod.Status.PodIP, Told: told(pod), Peer: toldPeers(pod).ID,
 		}
 		if ack, ok := s.acks[uid]; ok {
 			fact.Ack = &budget.Ack{Gen: ack.Gen, Config: ack.Config, Cap: ack.Cap, Current: ack.Current, Draining: ack.Draining}

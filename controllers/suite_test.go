@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,9 +19,11 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
@@ -147,10 +151,40 @@ func newManager(ctx context.Context, config *rest.Config, signals *controllers.S
 	return mgr, err
 }
 
-// writeLog notes every write of the manager's client, but for events.
+// writeLog notes every write of the manager's client, but for events. Patches that hold
+// a text of refused do not arrive.
 type writeLog struct {
-	mu    sync.Mutex
-	lines []string
+	mu      sync.Mutex
+	lines   []string
+	refused []string
+}
+
+// refuse has patches of an object that hold a text fail until it is called off.
+func (w *writeLog) refuse(namespace, text string) (callOff func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	before := w.refused
+	w.refused = append(slices.Clone(before), namespace+"/"+text)
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.refused = before
+	}
+}
+
+func (w *writeLog) admits(o client.Object, p client.Patch) error {
+	data, err := p.Data(o)
+	if err != nil {
+		return err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, refused := range w.refused {
+		if namespace, text, _ := strings.Cut(refused, "/"); o.GetNamespace() == namespace && strings.Contains(string(data), text) {
+			return apierrors.NewForbidden(schema.GroupResource{Resource: "pods"}, o.GetName(), errors.New("the test refuses"))
+		}
+	}
+	return nil
 }
 
 func (w *writeLog) note(verb string, o client.Object) {
@@ -185,6 +219,9 @@ func (w *writeLog) newClient(config *rest.Config, options client.Options) (clien
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, p client.Patch, opts ...client.PatchOption) error {
 			w.note("patch", o)
+			if err := w.admits(o, p); err != nil {
+				return err
+			}
 			return c.Patch(ctx, o, p, opts...)
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {

@@ -18,6 +18,9 @@ type Entry struct {
 	Held int32
 	// Config is the revision of the configuration that the grant names.
 	Config string
+	// Peer is the pod's number among those that hand on each other's cancel requests,
+	// from 1 on: the pod's for life, and nobody else's as long as the entry is there.
+	Peer int32
 }
 
 // Ledger is the account of all pods on one server. A pod without an entry was
@@ -61,6 +64,9 @@ type Pod struct {
 	UID, Namespace, Name, Pool string
 	// Created orders pods by age, in any unit: the younger has the higher number.
 	Created int64
+	// Template names what the pod was made from. Of two pods of the same age and of
+	// different templates, one is to replace the other.
+	Template string
 	// Terminating is true once the pod has a deletionTimestamp. Its file is no longer
 	// refreshed, so its grant is left alone.
 	Terminating bool
@@ -84,6 +90,9 @@ type Pod struct {
 	// Address is the pod's IP address. A first grant waits while another pod that
 	// still has an entry shows the same one.
 	Address string
+	// Peer is the number that stands in the pod's annotation, if it names this UID; 0
+	// is none.
+	Peer int32
 	// Ack is the pod's answer; nil when there was none, which is not an acknowledgement.
 	Ack *Ack
 	// Told is the annotation's grant, if it names this UID. It matters where the ledger was lost: what a

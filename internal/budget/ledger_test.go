@@ -35,6 +35,7 @@ func (s *scene) entry(pod string, gen int64, granted, held int32) *scene {
 	s.ledger.Gen = max(s.ledger.Gen, gen)
 	s.ledger.Entries = append(s.ledger.Entries, budget.Entry{
 		UID: pod, Namespace: "apps", Pod: pod, Pool: poolOf(pod), Gen: gen, Granted: granted, Held: held,
+		Peer: int32(len(s.ledger.Entries) + 1), //nolint:gosec // A scene is small.
 	})
 	return s
 }
@@ -409,8 +410,8 @@ func TestAChangeOfTheConfigurationAloneIsANewGrantOfTheSameShare(t *testing.T) {
 	s.ledger.Entries[1].Config = "new"
 	next, _ := budget.Next(s.ledger, s.facts)
 	want := []budget.Entry{
-		{UID: "shop-a", Namespace: "apps", Pod: "shop-a", Pool: "shop", Gen: 2, Granted: 5, Held: 5, Config: "new"},
-		{UID: "shop-b", Namespace: "apps", Pod: "shop-b", Pool: "shop", Gen: 1, Granted: 5, Held: 5, Config: "new"},
+		{UID: "shop-a", Namespace: "apps", Pod: "shop-a", Pool: "shop", Gen: 2, Granted: 5, Held: 5, Config: "new", Peer: 1},
+		{UID: "shop-b", Namespace: "apps", Pod: "shop-b", Pool: "shop", Gen: 1, Granted: 5, Held: 5, Config: "new", Peer: 2},
 	}
 	if diff := cmp.Diff(budget.Ledger{Gen: 2, Entries: want}, next); diff != "" {
 		t.Errorf("ledger (-want +got):\n%s", diff)

@@ -25,6 +25,7 @@ func Next(ledger Ledger, facts Facts) (Ledger, Account) {
 	p.shrink()
 	p.raise()
 	p.renew()
+	p.numberPeers()
 	return p.ledger(), p.account()
 }
 

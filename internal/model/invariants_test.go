@@ -53,6 +53,7 @@ func (w *world) checkWrite(l *leader, before, after *poolv1.Upstream) {
 		p.note()
 	}
 	w.checkSum(l, before, after)
+	w.checkPeers(after)
 	if value(after.Status.LedgerGeneration) < value(before.Status.LedgerGeneration) {
 		w.violate("I4: the ledger's number falls from %d to %d", value(before.Status.LedgerGeneration), value(after.Status.LedgerGeneration))
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -61,6 +62,8 @@ type world struct {
 	backups []poolv1.UpstreamStatus
 	// numbers are all grants that were ever in the ledger, by pod and number.
 	numbers map[string]string
+	// peers are the numbers that pods were told, by UID.
+	peers map[string]int32
 
 	mu sync.Mutex
 	// broken is the first invariant that did not hold; trace is how it came to it.
@@ -69,7 +72,7 @@ type world struct {
 }
 
 func newWorld(env environment, m mutant, connections int32) *world {
-	w := &world{environment: env, mutant: m, templates: map[string]int{}, numbers: map[string]string{}}
+	w := &world{environment: env, mutant: m, templates: map[string]int{}, numbers: map[string]string{}, peers: map[string]int32{}}
 	w.api = newAPI(w.clock)
 	w.server = postgreSQL{w: w, up: true, max: connections, superuserReserved: 1, started: w.clock()}
 	w.makeUpstream()
@@ -163,9 +166,11 @@ func (w *world) changePool(name string, change func(*poolv1.ConnectionPool)) {
 
 // newPod makes a pod's object as a ReplicaSet does, or a person with a copy.
 func (w *world) newPod(pool, name string, from *pod) *pod {
+	labels := manifests.Labels(pool)
+	labels[appsv1.DefaultDeploymentUniqueLabelKey] = fmt.Sprint(w.templates[pool])
 	o := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Namespace: namespace, Name: name, Labels: manifests.Labels(pool),
+			Namespace: namespace, Name: name, Labels: labels,
 			Annotations:     map[string]string{manifests.UpstreamAnnotation: upstreamName},
 			OwnerReferences: []metav1.OwnerReference{{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: pool, UID: "rs"}},
 		},
