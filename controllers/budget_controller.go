@@ -78,6 +78,7 @@ func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstr
 		return retryConflict(upstream, err)
 	}
 	r.tell(ctx, upstream, seen, want, account)
+	r.nudge(ctx, ledger, seen)
 	if done, err := r.release(ctx, written, seen); done || err != nil {
 		return reconcile.Result{}, err
 	}

@@ -93,6 +93,9 @@ type podRecord struct {
 	// silent is since when questions to it run into their time limit, askedAt the newest
 	// of them.
 	silent, askedAt time.Time
+	// lagging is since when it does not run what it was told, nudged when that was last
+	// done something about.
+	lagging, nudged time.Time
 	// refusing is when logins were last refused to it.
 	refusing time.Time
 }
