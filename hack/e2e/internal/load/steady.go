@@ -34,6 +34,8 @@ type Steady struct {
 	// Work is how long a statement keeps the server, Rest the pause after it; both are
 	// half as much again or half as little.
 	Work, Rest time.Duration
+	// Trusting clients do not check a connection before use.
+	Trusting bool
 	// Failed is told of every query, and every new connection, that failed.
 	Failed func(Failure)
 
@@ -102,7 +104,7 @@ func (c *steadyClient) once(ctx context.Context) error {
 	if time.Now().After(c.ends) {
 		c.leave(ctx)
 	}
-	if c.conn != nil {
+	if c.conn != nil && !c.Trusting {
 		if err := c.doing(ctx, "checking its connection", c.check); err != nil {
 			return err
 		}
