@@ -20,8 +20,9 @@ import (
 // TLSFiles is a pattern for the names of all that Files.TLS ever holds.
 const TLSFiles = "*.pem"
 
-// leastRSA is the shortest RSA key, in bits, that OpenSSL takes at the security
-// level 2 that Debian sets. Source: SSL_CTX_set_security_level(3).
+// leastRSA is the shortest RSA key, in bits, that OpenSSL takes at its default security
+// level. For the server PgBouncer reads the files only as it logs in, so a RELOAD would
+// not tell. Source: SSL_CTX_set_security_level(3), PgBouncer's sbuf.c (sbuf_tls_connect).
 const leastRSA = 2048
 
 var clientTLSModes = append([]string{""}, tlsModes...)
@@ -95,8 +96,14 @@ func validatePair(what, certificate, key string) error {
 	if err != nil {
 		return fmt.Errorf("the certificate %s and its key can not be used, both must be in PEM and belong together: %w", what, err)
 	}
-	if key, ok := pair.PrivateKey.(*rsa.PrivateKey); ok && key.N.BitLen() < leastRSA {
-		return fmt.Errorf("the key of the certificate %s has %d bits: an RSA key needs %d", what, key.N.BitLen(), leastRSA)
+	for _, der := range pair.Certificate {
+		link, err := x509.ParseCertificate(der)
+		if err != nil {
+			return fmt.Errorf("the certificate %s is followed by one that can not be read: %w", what, err)
+		}
+		if key, ok := link.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < leastRSA {
+			return fmt.Errorf("the certificate %s has a key of %d bits: an RSA key needs %d", what, key.N.BitLen(), leastRSA)
+		}
 	}
 	return nil
 }

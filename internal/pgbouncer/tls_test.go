@@ -103,6 +103,7 @@ func TestWithoutAnAuthorityTheSystemsRootsAreTrusted(t *testing.T) {
 func TestTLSThatCanNotWorkIsRefusedInWordsWithoutSecrets(t *testing.T) {
 	other := testenv.NewCertificate(t, "other")
 	shortCertificate, shortKey := aShortKey(t)
+	unreadable := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("hush")}))
 	for want, change := range map[string]func(*pgbouncer.Config){
 		"is none of disable":                              func(c *pgbouncer.Config) { c.ClientTLS.Mode = "on" },
 		"needs a certificate":                             func(c *pgbouncer.Config) { c.ClientTLS = pgbouncer.ClientTLS{Mode: "prefer"} },
@@ -112,11 +113,12 @@ func TestTLSThatCanNotWorkIsRefusedInWordsWithoutSecrets(t *testing.T) {
 		"private key does not match":                      func(c *pgbouncer.Config) { c.ClientTLS.Key = string(other.Key) },
 		"shown to the server and its key can not be used": func(c *pgbouncer.Config) { c.Server.Key = string(other.Key) },
 		"both must be in PEM":                             func(c *pgbouncer.Config) { c.ClientTLS.Certificate = c.ClientTLS.Key },
-		"has 1024 bits":                                   func(c *pgbouncer.Config) { c.Server.Certificate, c.Server.Key = shortCertificate, shortKey },
+		"a key of 1024 bits":                              func(c *pgbouncer.Config) { c.Server.Certificate, c.Server.Key = shortCertificate, shortKey },
+		"followed by one that can not be read":            func(c *pgbouncer.Config) { c.Server.Certificate += unreadable },
 		"for clients' certificates holds no":              func(c *pgbouncer.Config) { c.ClientTLS.CA = c.ClientTLS.Key },
 		"for the server's certificate holds no":           func(c *pgbouncer.Config) { c.Server.CA = "hush-hush" },
 		"that can not be read": func(c *pgbouncer.Config) {
-			c.Server.CA += string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("hush")}))
+			c.Server.CA += unreadable
 		},
 	} {
 		cfg := withTLS(t)
@@ -140,7 +142,7 @@ func TestTLSThatCanNotWorkIsRefusedInWordsWithoutSecrets(t *testing.T) {
 // aShortKey is a certificate with an RSA key of 1024 bits.
 func aShortKey(t *testing.T) (certificate, key string) {
 	t.Helper()
-	private, err := rsa.GenerateKey(rand.Reader, 1024) //nolint:gosec // It is to be refused.
+	private, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
 		t.Fatal(err)
 	}

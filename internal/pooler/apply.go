@@ -175,7 +175,7 @@ func (s *Supervisor) failReload(ctx context.Context, want order, err error) erro
 	if !errors.As(err, &refusal) || s.running.doc == nil {
 		return err // Whether it took the files is not known: ask again.
 	}
-	err = errors.New("PgBouncer refuses the configuration: " + cmp.Or(s.relay.words(), refusal.Message))
+	err = errors.New("PgBouncer refuses the configuration: " + cmp.Or(s.relay.refusal(), refusal.Message))
 	if s.running.doc.revision != want.doc.revision {
 		err = s.refuse(want, err)
 	}

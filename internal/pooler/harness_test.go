@@ -43,6 +43,8 @@ type pod struct {
 	uid     string
 	options pooler.Options
 	log     *lockedBuffer
+	// as is what all clients have in common; nil is nothing.
+	as func(*pgx.ConnConfig)
 
 	mu       sync.Mutex
 	commands []*exec.Cmd
@@ -273,6 +275,9 @@ func (p *pod) client(database string, change ...func(*pgx.ConnConfig)) (*pgx.Con
 		p.t.Fatal(err)
 	}
 	config.Password = clientPassword
+	if p.as != nil {
+		p.as(config)
+	}
 	for _, f := range change {
 		f(config)
 	}
@@ -287,11 +292,16 @@ func (p *pod) client(database string, change ...func(*pgx.ConnConfig)) (*pgx.Con
 func aServer(t *testing.T, databases ...string) *testenv.PostgresServer {
 	t.Helper()
 	server := testenv.Postgres(t, map[string]string{"max_connections": "100"})
+	prepare(t, server, databases...)
+	return server
+}
+
+func prepare(t *testing.T, server *testenv.PostgresServer, databases ...string) {
+	t.Helper()
 	server.Exec(t, "create role app login password '"+strings.ReplaceAll(serverPassword, "'", "''")+"'")
 	for _, name := range append(databases, "shop") {
 		server.Exec(t, "create database "+name+" owner app")
 	}
-	return server
 }
 
 // aConfig is for databases of a server; nil stands for one that nobody answers for.

@@ -43,6 +43,8 @@ var (
 	// quotedValue: PgBouncer quotes a database's whole line, password and all.
 	quotedValue = regexp.MustCompile(`invalid value ".*" for parameter`)
 	password    = regexp.MustCompile(`password\s*=\s*('([^']|'')*'?|\S+)`)
+	// handshake is about one connection, though it names none.
+	handshake = regexp.MustCompile(`^TLS (handshake|accept|connect) error: `)
 	// socket: "C-0x5581e0: shop/app@10.0.0.1:4711 " names one connection.
 	socket = regexp.MustCompile(`^[CS]-0x[0-9a-f]+: \S+ `)
 	number = regexp.MustCompile(`[0-9]+`)
@@ -90,7 +92,7 @@ func (r *relay) line(text string) {
 	if m := logLine.FindStringSubmatch(message); m != nil {
 		pid, level, message = m[1], levels[m[2]], m[3]
 	}
-	if level >= slog.LevelWarn && !socket.MatchString(message) {
+	if level >= slog.LevelWarn && !socket.MatchString(message) && !handshake.MatchString(message) {
 		r.complaints = append(r.complaints[max(0, len(r.complaints)-9):], message)
 	}
 	lines := linesPerWindow
@@ -142,6 +144,19 @@ func (r *relay) forget() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.complaints = nil
+}
+
+// refusal are PgBouncer's words on a RELOAD that it has refused. They come by its log,
+// mostly just after the console's answer.
+func (r *relay) refusal() string {
+	for range 50 {
+		if r.words() != "" {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	time.Sleep(10 * time.Millisecond) // They come in several lines.
+	return r.words()
 }
 
 // words are PgBouncer's complaints since forget.

@@ -4,7 +4,6 @@
 package testenv
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -34,38 +33,28 @@ type Authority struct {
 // NewAuthority makes an authority.
 func NewAuthority(t testing.TB) *Authority {
 	t.Helper()
-	now := time.Now()
-	a := &Authority{key: newKey(t), certificate: &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "testenv authority"},
+	now, key := time.Now(), newKey(t)
+	template := &x509.Certificate{
+		SerialNumber: newSerial(t), Subject: pkix.Name{CommonName: "testenv authority"},
 		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(24 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature,
-	}}
-	a.CA = sign(t, a.certificate, a.certificate, a.key.Public(), a.key)
-	return a
+	}
+	text := sign(t, template, template, key, key)
+	block, _ := pem.Decode(text)
+	certificate, err := x509.ParseCertificate(block.Bytes) // It has an identifier now, that tells authorities of one name apart.
+	if err != nil {
+		t.Fatalf("reading a certificate: %v", err)
+	}
+	return &Authority{CA: text, certificate: certificate, key: key}
 }
 
 // Issue makes a certificate, for a server with the given DNS names and IP addresses
 // and for a client named like the first of them.
 func (a *Authority) Issue(t testing.TB, hosts ...string) Certificate {
 	t.Helper()
-	return a.certify(t, newKey(t), x509.UnknownSignatureAlgorithm, hosts)
-}
-
-// Outdated makes a certificate that Go can read and OpenSSL refuses to use: its
-// signature is by SHA-1.
-func (a *Authority) Outdated(t testing.TB, hosts ...string) Certificate {
-	t.Helper()
-	return a.certify(t, newKey(t), x509.ECDSAWithSHA1, hosts)
-}
-
-func (a *Authority) certify(t testing.TB, key *ecdsa.PrivateKey, algorithm x509.SignatureAlgorithm, hosts []string) Certificate {
-	t.Helper()
-	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
-	if err != nil {
-		t.Fatalf("making a serial number: %v", err)
-	}
+	key, serial := newKey(t), newSerial(t)
 	leaf := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: hosts[0]}, SignatureAlgorithm: algorithm,
+		SerialNumber: serial, Subject: pkix.Name{CommonName: hosts[0]},
 		NotBefore: a.certificate.NotBefore, NotAfter: a.certificate.NotAfter,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
@@ -83,7 +72,7 @@ func (a *Authority) certify(t testing.TB, key *ecdsa.PrivateKey, algorithm x509.
 	}
 	return Certificate{
 		CA:          a.CA,
-		Certificate: sign(t, leaf, a.certificate, key.Public(), a.key),
+		Certificate: sign(t, leaf, a.certificate, key, a.key),
 		Key:         pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}),
 	}
 }
@@ -95,6 +84,15 @@ func NewCertificate(t testing.TB, hosts ...string) Certificate {
 	return NewAuthority(t).Issue(t, hosts...)
 }
 
+func newSerial(t testing.TB) *big.Int {
+	t.Helper()
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatalf("making a serial number: %v", err)
+	}
+	return serial
+}
+
 func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -104,9 +102,9 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func sign(t testing.TB, subject, issuer *x509.Certificate, subjectKey crypto.PublicKey, issuerKey *ecdsa.PrivateKey) []byte {
+func sign(t testing.TB, subject, issuer *x509.Certificate, subjectKey, issuerKey *ecdsa.PrivateKey) []byte {
 	t.Helper()
-	der, err := x509.CreateCertificate(rand.Reader, subject, issuer, subjectKey, issuerKey)
+	der, err := x509.CreateCertificate(rand.Reader, subject, issuer, subjectKey.Public(), issuerKey)
 	if err != nil {
 		t.Fatalf("signing a certificate: %v", err)
 	}
@@ -116,15 +114,16 @@ func sign(t testing.TB, subject, issuer *x509.Certificate, subjectKey crypto.Pub
 // serverNames are those of every test server's certificate.
 var serverNames = []string{"127.0.0.1", "localhost", "postgres.test"}
 
-// Certify gives a server that was started WithTLS a certificate of another
-// authority. Clients that show one must have it of that authority, too, where
-// pg_hba.conf asks for it (clientcert). It is in force for logins from now on.
-func (s *PostgresServer) Certify(t testing.TB, authority *Authority) {
+// Certify gives a server that was started with TLS another certificate, and the
+// authorities, in PEM, that clients' certificates must come from where pg_hba.conf
+// asks for one (clientcert). They are in force for logins from now on.
+func (s *PostgresServer) Certify(t testing.TB, certificate Certificate, clients string) {
 	t.Helper()
-	writeCertificate(t, s.outside, authority.Issue(t, serverNames...))
-	writeOwned(t, filepath.Join(s.outside, "ca.crt"), string(authority.CA))
+	writeOwned(t, filepath.Join(s.outside, "server.crt"), string(certificate.Certificate))
+	writeOwned(t, filepath.Join(s.outside, "server.key"), string(certificate.Key))
+	writeOwned(t, filepath.Join(s.outside, "ca.crt"), clients)
 	s.Exec(t, "alter system set ssl_ca_file = 'ca.crt'", "select pg_reload_conf()")
-	s.CA = authority.CA
+	s.CA = certificate.CA
 }
 
 // writeServerCertificate makes a certificate for a server, and returns the authority's.
