@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -115,10 +116,14 @@ func (a *Applier) send(ctx context.Context, owner client.Object, w wanted, live 
 	return nil
 }
 
-// cached returns the object as the cache shows it; nil when it does not.
+// cached returns the object as the cache shows it, or the API server where the kind
+// is not watched; nil when it is not there.
 func (a *Applier) cached(ctx context.Context, key objectKey) (client.Object, error) {
 	if !a.remembers(key) {
 		return nil, nil // Nothing to compare with: the live object decides.
+	}
+	if !slices.Contains(ownedKinds, key.kind) {
+		return find(ctx, a.live, metadataOf(key), key) // To ask the cache would have it watch the kind.
 	}
 	return find(ctx, a.client, shapeOf(key.kind), key)
 }

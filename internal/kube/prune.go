@@ -58,6 +58,20 @@ func (a *Applier) pruneKind(ctx context.Context, owner client.Object, kind schem
 	})
 }
 
+// Withdraw deletes an object of a kind that is not watched, if the owner controls it.
+// The cluster need not know the kind.
+func (a *Applier) Withdraw(ctx context.Context, owner client.Object, kind schema.GroupVersionKind, name string) error {
+	key := objectKey{kind: kind, name: client.ObjectKey{Namespace: owner.GetNamespace(), Name: name}}
+	live, err := find(ctx, a.live, metadataOf(key), key)
+	if meta.IsNoMatchError(err) {
+		return nil
+	}
+	if err != nil || live == nil || !metav1.IsControlledBy(live, owner) || live.GetDeletionTimestamp() != nil {
+		return err
+	}
+	return a.remove(ctx, key, live)
+}
+
 // remove deletes the object as it was seen: another of its name, or one that was
 // given away since, is left alone.
 func (a *Applier) remove(ctx context.Context, key objectKey, seen metav1.Object) error {

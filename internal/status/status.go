@@ -67,6 +67,11 @@ type Config struct {
 	Applied, Pods int32
 	// Problem is why a pod refuses it, in PgBouncer's words.
 	Problem string
+	// Kept is why a part of the configuration stays as it was although the spec, or a
+	// Secret that it names, asks for another.
+	Kept *Blocked
+	// Note is what a person should know of a configuration that is applied.
+	Note string
 }
 
 // Compute returns every condition of a pool, in a fixed order.
@@ -200,6 +205,8 @@ func configApplied(facts Facts) metav1.Condition {
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "There is no configuration yet")
 	case c.Problem != "":
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonRejected, "A pooler keeps the configuration before this one: %s", strings.TrimSuffix(c.Problem, "."))
+	case c.Kept != nil:
+		return condition(kind, metav1.ConditionFalse, c.Kept.Reason, "%s", c.Kept.Message)
 	case c.Pods == 0 && wanted(facts) == 0:
 		return condition(kind, metav1.ConditionTrue, poolv1.ReasonApplied, "No pooler is asked for; configuration %s waits for the next", c.Revision)
 	case c.Pods == 0:
@@ -207,7 +214,11 @@ func configApplied(facts Facts) metav1.Condition {
 	case c.Applied < c.Pods:
 		return condition(kind, metav1.ConditionFalse, poolv1.ReasonReloading, "%d of %d poolers run configuration %s", c.Applied, c.Pods, c.Revision)
 	}
-	return condition(kind, metav1.ConditionTrue, poolv1.ReasonApplied, "%d of %d poolers run configuration %s", c.Applied, c.Pods, c.Revision)
+	applied := fmt.Sprintf("%d of %d poolers run configuration %s", c.Applied, c.Pods, c.Revision)
+	if c.Note != "" {
+		applied += "; " + c.Note
+	}
+	return condition(kind, metav1.ConditionTrue, poolv1.ReasonApplied, "%s", applied)
 }
 
 // readyOf sums up: the first part that is False is why clients can't connect, and
@@ -252,7 +263,7 @@ func Full(reason string) bool {
 // progress gives the conditions that kstatus reads: Stalled while only a person
 // can help, Reconciling while the operator is still at it.
 func progress(facts Facts, ready metav1.Condition, parts []metav1.Condition) []metav1.Condition {
-	if b := cmp.Or(facts.Blocked, facts.Probe); b != nil && b.Reason != poolv1.ReasonPending {
+	if b := cmp.Or(facts.Blocked, facts.Probe, facts.Config.Kept); b != nil && b.Reason != poolv1.ReasonPending {
 		return []metav1.Condition{condition(poolv1.ConditionStalled, metav1.ConditionTrue, b.Reason, "%s", b.Message)}
 	}
 	for _, p := range parts {

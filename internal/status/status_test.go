@@ -117,6 +117,12 @@ func TestConditions(t *testing.T) {
 			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
 			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=False/Reloading", "Reconciling=True/Reloading",
 		}},
+		"a certificate can not be taken up": {settled(func(f *status.Facts) {
+			f.Config.Kept = status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonCertificateInvalid, "the last good one stays in use")
+		}), []string{
+			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=False/CertificateInvalid", "Stalled=True/CertificateInvalid",
+		}},
 		"PgBouncer refuses the configuration": {settled(func(f *status.Facts) {
 			f.Config.Applied, f.Config.Problem = 0, "unknown parameter."
 		}), []string{
@@ -182,6 +188,15 @@ func TestAnUnchangedStatusKeepsItsTransitionTime(t *testing.T) {
 		}
 		if c.LastTransitionTime != want {
 			t.Errorf("%s (was %s, is %s): transition at %v, want %v", c.Type, before[i].Status, c.Status, c.LastTransitionTime, want)
+		}
+	}
+}
+
+func TestAnAppliedConfigurationSaysWhatAPersonShouldKnowOfIt(t *testing.T) {
+	facts := settled(func(f *status.Facts) { f.Config.Note = "the certificate in use expires on 2026-01-02" })
+	for _, c := range status.Compute(facts, now) {
+		if c.Type == poolv1.ConditionConfigApplied && c.Message != "2 of 2 poolers run configuration r1; the certificate in use expires on 2026-01-02" {
+			t.Errorf("message = %q", c.Message)
 		}
 	}
 }
