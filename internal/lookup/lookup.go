@@ -37,9 +37,10 @@ const (
 	CodeForeign = "PF002"
 )
 
-// Query is PgBouncer's auth_query: $1 is the name that a client gives. A role that
-// may not log in has no row; PgBouncer then refuses the client as it does for a wrong
-// password. The cast leaves no room for another function of that name.
+// Query is PgBouncer's auth_query: $1 is the name that a client gives. There is one
+// row. For a role that may not log in it holds a secret that no password fits, so that
+// PgBouncer refuses the client as it does for a wrong password. The cast leaves no room
+// for another function of that name.
 func Query() string {
 	return "SELECT name, secret FROM " + qualified() + "($1::pg_catalog.text)"
 }
@@ -96,27 +97,42 @@ func literal(text string) string {
 // marker stands in the function's body.
 const marker = "poolfleet user lookup, version "
 
+// nobody is the name that stands for whoever may not log in: PostgreSQL lets no role
+// be called so.
+const nobody = "pg_nobody"
+
 // body finds a role that may log in through a pool. Refused are superusers and who can
 // become one by SET ROLE, roles of replication, roles whose password has expired
 // (CVE-2025-2291) or is not a SCRAM secret, the role that looks others up, and names
 // that PgBouncer or PostgreSQL keep for themselves. The session's user is PgBouncer's:
 // SECURITY DEFINER changes only the current one.
+//
+// There is always one row, with a secret. Without a row PgBouncer 1.26 lets in, with
+// an empty password, who gives a name that it has known before; a null secret it takes
+// for the password "md5". Who is refused is nobody, with random keys: no password
+// leads to them, and PgBouncer keeps one name, however many are tried.
 func body() string {
 	return fmt.Sprintf(`
   /* %s%d */
-  SELECT a.rolname::pg_catalog.text, a.rolpassword
-  FROM pg_catalog.pg_authid AS a
-  WHERE a.rolname = username
-    AND a.rolcanlogin
-    AND NOT a.rolreplication
-    AND NOT EXISTS (SELECT FROM pg_catalog.pg_authid AS s
-                    WHERE s.rolsuper AND pg_catalog.pg_has_role(a.oid, s.oid, 'MEMBER'))
-    AND (a.rolvaliduntil IS NULL OR a.rolvaliduntil > pg_catalog.now())
-    AND a.rolpassword LIKE 'SCRAM-SHA-256$%%'
-    AND a.rolname <> SESSION_USER
-    AND a.rolname <> 'pgbouncer'
-    AND NOT pg_catalog.starts_with(a.rolname, 'pg_')
-`, marker, Version)
+  SELECT coalesce(found.name, '%s'), coalesce(found.secret,
+    'SCRAM-SHA-256$4096:' || encode(uuid_send(gen_random_uuid()), 'base64')
+    || '$' || encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'base64')
+    || ':' || encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'base64'))
+  FROM (VALUES (1)) AS always LEFT JOIN (
+    SELECT a.rolname::text AS name, a.rolpassword AS secret
+    FROM pg_catalog.pg_authid AS a
+    WHERE a.rolname = username
+      AND a.rolcanlogin
+      AND NOT a.rolreplication
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_authid AS s
+                      WHERE s.rolsuper AND pg_has_role(a.oid, s.oid, 'MEMBER'))
+      AND (a.rolvaliduntil IS NULL OR a.rolvaliduntil > now())
+      AND a.rolpassword LIKE 'SCRAM-SHA-256$%%'
+      AND a.rolname <> SESSION_USER
+      AND a.rolname <> 'pgbouncer'
+      AND NOT starts_with(a.rolname, 'pg_')
+  ) AS found ON true
+`, marker, Version, nobody)
 }
 
 // installation is filled with the header, the condition on owners, the body and the
@@ -157,7 +173,7 @@ END
 $poolfleet$;
 CREATE OR REPLACE FUNCTION poolfleet.find_user(username pg_catalog.text)
 RETURNS TABLE (name pg_catalog.text, secret pg_catalog.text)
-LANGUAGE sql STABLE STRICT SECURITY DEFINER
+LANGUAGE sql VOLATILE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $poolfleet$%[3]s$poolfleet$;
 REVOKE ALL ON FUNCTION poolfleet.find_user(pg_catalog.text) FROM PUBLIC;

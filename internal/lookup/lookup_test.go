@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -113,21 +114,29 @@ func TestLookup(t *testing.T) {
 	}
 }
 
-// found is what PgBouncer would read for a name: whether there is a row, and the hash.
+// scramSecret is one as PostgreSQL stores it.
+var scramSecret = regexp.MustCompile(`^SCRAM-SHA-256\$4096:[A-Za-z0-9+/]{22}==\$[A-Za-z0-9+/]{43}=:[A-Za-z0-9+/]{43}=$`)
+
+// found is what PgBouncer would read for a name: its secret, and whether it is the
+// name's own. Whatever the name, there is one row with a secret.
 func found(t *testing.T, conn *pgx.Conn, name string) (secret string, ok bool) {
 	t.Helper()
-	var who string
-	err := conn.QueryRow(t.Context(), lookup.Query(), name).Scan(&who, &secret)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", false
-	}
+	rows, err := conn.Query(t.Context(), lookup.Query(), name)
 	if err != nil {
 		t.Fatalf("looking %q up: %v", name, err)
 	}
-	if who != name {
-		t.Errorf("looking %q up found %q", name, who)
+	type row struct{ Name, Secret string }
+	got, err := pgx.CollectExactlyOneRow(rows, pgx.RowToStructByPos[row])
+	if err != nil {
+		t.Fatalf("looking %q up: %v", name, err)
 	}
-	return secret, true
+	if !scramSecret.MatchString(got.Secret) {
+		t.Errorf("the secret of %q is none", name)
+	}
+	if got.Name != name && got.Name != "pg_nobody" {
+		t.Errorf("looking %q up found %q", name, got.Name)
+	}
+	return got.Secret, got.Name == name && name != "pg_nobody"
 }
 
 // state is what the role finds of the function.
@@ -184,11 +193,15 @@ func onlyRolesOfPools(on visit) {
 	}
 	for _, name := range []string{
 		"past", "never", "super", "deputy", "second", testenv.SuperuserName, "walker", "locked", "team", "bare", "empty", "old",
-		"pgbouncer", seer, "nobody", "ALICE", "ali%", "", "pg_monitor", "alice' or 'a'='a", strings.Repeat("a", 1000),
+		"pgbouncer", seer, "nobody", "ALICE", "ali%", "", "pg_monitor", "pg_nobody", "alice' or 'a'='a", strings.Repeat("a", 1000),
 	} {
 		if _, ok := found(t, conn, name); ok {
 			t.Errorf("%q is found", name)
 		}
+	}
+	first, _ := found(t, conn, "nobody")
+	if second, _ := found(t, conn, "nobody"); first == second {
+		t.Error("who is refused has the same secret twice")
 	}
 }
 
