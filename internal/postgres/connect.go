@@ -6,7 +6,6 @@ package postgres
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -30,10 +29,18 @@ type attempt struct {
 	reply atomic.Uint32
 }
 
-// connect opens a connection as libpq would with the source's sslmode.
+// refusesTLS is what a server says to a request for TLS that it does not speak.
+const refusesTLS = 'N'
+
+// connect opens a connection as PgBouncer would with the source's sslmode: it goes
+// on in plain text only where the server says that it does not speak TLS.
 func (o *Observer) connect(ctx context.Context, source Source) (*pgconn.PgConn, error) {
 	var seen attempt
 	conn, err := pgconn.ConnectConfig(ctx, o.config(source, &seen))
+	if err != nil && seen.reply.Load() == refusesTLS && plainIsFine(source.TLSMode) {
+		source.TLSMode = tlsDisable
+		conn, err = pgconn.ConnectConfig(ctx, o.config(source, &seen))
+	}
 	if err != nil {
 		return nil, explain(source, seen.reply.Load(), err)
 	}
@@ -62,16 +69,8 @@ func (o *Observer) config(source Source, seen *attempt) *pgconn.Config {
 	config.AfterNetConnect = handshake
 	config.SSLNegotiation = "postgres" // As PgBouncer does it.
 	config.TLSConfig, config.Fallbacks = nil, nil
-	secure := o.tlsConfig(source)
-	switch source.TLSMode {
-	case tlsDisable:
-	case tlsAllow:
-		config.Fallbacks = []*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port, TLSConfig: secure}}
-	case tlsPrefer:
-		config.TLSConfig = secure
-		config.Fallbacks = []*pgconn.FallbackConfig{{Host: config.Host, Port: config.Port}}
-	default:
-		config.TLSConfig = secure
+	if source.TLSMode != tlsDisable {
+		config.TLSConfig = o.tlsConfig(source)
 	}
 	return config
 }
@@ -123,38 +122,6 @@ func (l *listener) Read(p []byte) (int, error) {
 		l.seen.reply.Store(uint32(p[0]))
 	}
 	return n, err
-}
-
-// tlsConfig checks as much of the certificate as the mode says. Like libpq,
-// require encrypts and checks nothing.
-// Source: PostgreSQL docs, 32.19.3 "Protection Provided in Different Modes".
-func (o *Observer) tlsConfig(source Source) *tls.Config {
-	config := &tls.Config{
-		ServerName: strings.TrimSuffix(source.Host, "."), // Sent as SNI in every mode: Neon routes by it.
-		RootCAs:    o.options.RootCAs,
-		MinVersion: tls.VersionTLS12,
-	}
-	if source.TLSMode == tlsVerifyFull {
-		return config
-	}
-	config.InsecureSkipVerify = true
-	if source.TLSMode == tlsVerifyCA {
-		config.VerifyConnection = o.verifyAuthority
-	}
-	return config
-}
-
-// verifyAuthority checks who signed the certificate, not for which name.
-func (o *Observer) verifyAuthority(state tls.ConnectionState) error {
-	options := x509.VerifyOptions{Roots: o.options.RootCAs, Intermediates: x509.NewCertPool()}
-	for _, certificate := range state.PeerCertificates[1:] {
-		options.Intermediates.AddCert(certificate)
-	}
-	_, err := state.PeerCertificates[0].Verify(options)
-	if err != nil {
-		return &tls.CertificateVerificationError{UnverifiedCertificates: state.PeerCertificates, Err: err}
-	}
-	return nil
 }
 
 // handshake brings TLS up before PostgreSQL's protocol starts, so that it is

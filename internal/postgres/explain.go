@@ -33,7 +33,7 @@ func explain(source Source, reply uint32, err error) *Error {
 	if errors.Is(err, errHandshake) {
 		return explainHandshake(source, err)
 	}
-	if reply == 'N' && source.TLSMode != tlsPrefer && source.TLSMode != tlsAllow && source.TLSMode != tlsDisable {
+	if reply == refusesTLS && !plainIsFine(source.TLSMode) && source.TLSMode != tlsDisable {
 		return &Error{TLSFailed, "PostgreSQL at " + source.Endpoint() + " does not speak TLS, and sslmode " + source.TLSMode +
 			" asks for it: turn ssl on there, or add sslmode=disable to the URL if nobody can listen on the way", err}
 	}

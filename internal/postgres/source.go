@@ -26,6 +26,8 @@ type Source struct {
 	// TLSMode is one of PgBouncer's server_tls_sslmode: disable, allow, prefer,
 	// require, verify-ca or verify-full. See ParseSecret for its default.
 	TLSMode string
+	// CA, Certificate and Key are those of TLS, which see.
+	CA, Certificate, Key string
 	// Parameters is the rest of the URL's query as it was spelled, sslmode included,
 	// without a question mark: parameters of drivers and ORMs, which are of no
 	// concern to PgBouncer. What only makes sense before a pooler (pgbouncer=true) is left out.

@@ -27,12 +27,19 @@ type postgresOptions struct {
 	tls     bool
 	hba     []string
 	version int
+	shown   Certificate
 }
 
 // WithTLS makes the server offer TLS (ssl = on), with a certificate for
 // 127.0.0.1, localhost and postgres.test that PostgresServer.CA has signed.
 func WithTLS() PostgresOption {
 	return func(o *postgresOptions) { o.tls = true }
+}
+
+// WithCertificate makes the server offer TLS (ssl = on) with this certificate, whose CA
+// is also the one that clients' certificates must come from.
+func WithCertificate(certificate Certificate) PostgresOption {
+	return func(o *postgresOptions) { o.tls, o.shown = true, certificate }
 }
 
 // WithHBA replaces the lines of pg_hba.conf for everybody but the superuser.
@@ -156,7 +163,15 @@ func writeConfiguration(t testing.TB, server *PostgresServer, settings map[strin
 	all := maps.Clone(defaults)
 	if options.tls {
 		all["ssl"] = "on"
-		server.CA = writeServerCertificate(t, server.outside)
+		server.CA = options.shown.CA
+		if options.shown.Key == nil {
+			server.CA = writeServerCertificate(t, server.outside)
+		} else {
+			for name, data := range map[string][]byte{"server.crt": options.shown.Certificate, "server.key": options.shown.Key, "ca.crt": options.shown.CA} {
+				writeOwned(t, filepath.Join(server.outside, name), string(data))
+			}
+			all["ssl_ca_file"] = "ca.crt"
+		}
 	}
 	maps.Copy(all, settings)
 	var text strings.Builder
