@@ -58,6 +58,8 @@ type PoolState struct {
 type Sample struct {
 	Databases []DatabaseState
 	Pools     []PoolState
+	// Paused says that PauseAll is in force.
+	Paused bool
 }
 
 // ServerState is a row of SHOW SERVERS.
@@ -105,13 +107,13 @@ func (a Admin) Pools(ctx context.Context) ([]PoolState, error) {
 
 // Sample returns databases and pools together, from one connection.
 func (a Admin) Sample(ctx context.Context) (Sample, error) {
-	results, err := a.run(ctx, "SHOW DATABASES", "SHOW POOLS")
+	results, err := a.run(ctx, "SHOW DATABASES", "SHOW POOLS", "SHOW STATE")
 	if err != nil {
 		return Sample{}, err
 	}
 	databases, err1 := databaseStates(results[0])
 	pools, err2 := poolStates(results[1])
-	return Sample{Databases: databases, Pools: pools}, errors.Join(err1, err2)
+	return Sample{Databases: databases, Pools: pools, Paused: isPaused(results[2])}, errors.Join(err1, err2)
 }
 
 // Servers returns the server connections.

@@ -48,7 +48,9 @@ func (r Rendering) settings() map[string]string {
 		settings["peer_id"] = strconv.Itoa(int(r.Peers.ID))
 	}
 	if cfg.Paused {
-		settings["query_wait_timeout"] = "0" // Clients wait for as long as the pause lasts.
+		// Clients wait for as long as the pause lasts, also those that log in to a
+		// PgBouncer that has not seen the server yet.
+		settings["query_wait_timeout"], settings["client_login_timeout"] = "0", "0"
 	}
 	settings["ignore_startup_parameters"] = ignored(cfg.Parameters["ignore_startup_parameters"])
 	return settings

@@ -63,7 +63,7 @@ func (s *Supervisor) launch(ctx context.Context, want order) error {
 	}
 	s.process = process
 	s.view.started()
-	if err := s.awaitConsole(ctx); err != nil {
+	if err := s.awaitConsole(ctx, want.doc.PgBouncer.Paused); err != nil {
 		return s.failLaunch(want, err)
 	}
 	s.sweep()
@@ -72,11 +72,16 @@ func (s *Supervisor) launch(ctx context.Context, want order) error {
 	return s.confirm(ctx, want)
 }
 
-// awaitConsole returns an error when PgBouncer ends, or does not answer in time.
-func (s *Supervisor) awaitConsole(ctx context.Context) error {
+// awaitConsole returns an error when PgBouncer ends, or does not answer in time. Where
+// it is to be paused that is the first thing it hears.
+func (s *Supervisor) awaitConsole(ctx context.Context, paused bool) error {
 	deadline := time.After(launchTimeout)
+	greet := func(ctx context.Context) error { _, err := s.admin.Version(ctx); return err }
+	if paused {
+		greet = s.admin.PauseAll
+	}
 	for {
-		if _, err := s.admin.Version(ctx); err == nil {
+		if greet(ctx) == nil {
 			s.view.answered()
 			return nil
 		}

@@ -86,7 +86,7 @@ func needIn(sample pgbouncer.Sample, at time.Time) need {
 	}
 	for _, db := range sample.Databases {
 		full := db.CurrentConnections >= db.MaxConnections && db.CurrentConnections > logins[db.Name]
-		if clients := waiting[db.Name] - logins[db.Name]; full && !db.Paused && clients > 0 {
+		if clients := waiting[db.Name] - logins[db.Name]; full && !db.Paused && !sample.Paused && clients > 0 {
 			n.starved[db.Name] = clients
 		}
 	}

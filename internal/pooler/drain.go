@@ -75,6 +75,10 @@ func (s *Supervisor) depart(ctx context.Context) error {
 	switch {
 	case now.Before(d.since.Add(d.spread)):
 		return nil
+	case !d.told && s.sample != nil && s.sample.Paused:
+		// The files of a pod that ends are not refreshed, so it would not learn that the
+		// pause is over: those who wait could only be cut.
+		return s.admin.ResumeAll(ctx)
 	case !d.told:
 		d.told, d.toldAt = true, now
 		return s.process.signal(syscall.SIGTERM)

@@ -17,6 +17,7 @@ import (
 func (s *Supervisor) write(rendering pgbouncer.Rendering) error {
 	s.relay.hide(rendering.Config.Secrets())
 	rendering.Paths = s.Options.paths()
+	rendering.Config.Paused = rendering.Config.Paused || s.patience.held
 	files, err := rendering.Files()
 	if err != nil {
 		return fmt.Errorf("the configuration can not be run: %w", err)

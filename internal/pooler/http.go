@@ -174,6 +174,7 @@ func (s *Supervisor) account(ctx context.Context, v state) (contract.Status, err
 		status.Active += pool.ServersActive
 		status.Waiting += pool.ClientsWaiting
 	}
+	status.Paused = isPaused(sample)
 	now := needIn(sample, time.Now())
 	status.Peak, status.Starved = v.demand.peak(now), v.demand.starved(now)
 	status.LettingGo = stillAbove(status.LettingGo, sample)

@@ -43,12 +43,13 @@ type Supervisor struct {
 	shrink   shrink
 	upheaval upheaval
 	// sample is of this step; nil while PgBouncer can not be asked.
-	sample  *pgbouncer.Sample
-	demand  demand
-	letting *contract.LettingGo
-	retries retries
-	asked   time.Time
-	problem string
+	sample   *pgbouncer.Sample
+	demand   demand
+	letting  *contract.LettingGo
+	retries  retries
+	patience patience
+	asked    time.Time
+	problem  string
 }
 
 // applied is what PgBouncer was last seen to run.
@@ -146,6 +147,9 @@ func (s *Supervisor) Step(ctx context.Context) {
 		err = s.toward(ctx, want)
 	}
 	if err == nil {
+		err = s.pause(ctx)
+	}
+	if err == nil {
 		err = s.pace(ctx)
 	}
 	if err != nil {
@@ -186,7 +190,7 @@ func (s *Supervisor) notice() {
 		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%w) and is started again", s.process.err))
 	}
 	s.backOff.wait(orphanTime, errOrphans)
-	s.process, s.leaving, s.running, s.shrink, s.upheaval = nil, nil, applied{}, shrink{}, upheaval{}
+	s.process, s.leaving, s.running, s.shrink, s.upheaval, s.patience = nil, nil, applied{}, shrink{}, upheaval{}, patience{}
 	s.retries.interval, s.retries.inForce, s.retries.had = 0, 0, logins{}
 }
 
