@@ -28,9 +28,16 @@ const (
 	ReasonAvailable = "Available"
 	// ReasonPending means that it is not known yet.
 	ReasonPending = "Pending"
-	// ReasonPaused means that clients can connect and wait, as spec.state asks.
+	// ReasonPaused means that clients can connect and wait, as spec.state asks. Ready is
+	// False then: who waits for it, such as a migration's Job, would else find queries
+	// that do not return. It is what was asked for, so nothing alarms: neither Stalled
+	// nor, once every pooler holds its clients, Reconciling is there, and a server that
+	// is away in the meantime shows in UpstreamObserved alone. kstatus says InProgress of
+	// any object that is not Ready; tools that wait for health wait until the pool
+	// runs again, and a health check of Argo CD can tell by the reason (Suspended).
 	ReasonPaused = "Paused"
-	// ReasonScaledToZero means that no pooler is asked for.
+	// ReasonScaledToZero means that no pooler is asked for. As with Paused, Ready is
+	// False and nothing alarms.
 	ReasonScaledToZero = "ScaledToZero"
 )
 

@@ -6,9 +6,7 @@
 package status
 
 import (
-	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -33,6 +31,8 @@ type Facts struct {
 	Declared *int32
 	// Account is the pool's line in the Upstream, once it has one.
 	Account *Account
+	// Paused is whether clients are to wait.
+	Paused bool
 	// Poolers are the pods as their Deployment counts them, once there is one.
 	Poolers *Poolers
 	// Config says which pods run which configuration.
@@ -65,6 +65,12 @@ type Config struct {
 	Revision string
 	// Applied and Pods are how many pods run Revision, of how many that have a grant.
 	Applied, Pods int32
+	// Unasked are those of Pods that were not asked yet: the operator has just started.
+	Unasked int32
+	// Same is true where Revision is the one that Previous speaks of.
+	Same bool
+	// Paused is how many of Pods hold their clients.
+	Paused int32
 	// Problem is why a pod refuses it, in PgBouncer's words.
 	Problem string
 	// Kept is why a part of the configuration stays as it was although the spec, or a
@@ -196,86 +202,44 @@ func rollingOut(p *Poolers) bool {
 
 func configApplied(facts Facts) metav1.Condition {
 	const kind = poolv1.ConditionConfigApplied
-	if c, ok := blockedOn(facts, kind); ok {
-		return c
-	}
 	c := facts.Config
+	if blocked, ok := blockedOn(facts, kind); ok {
+		if c.Pods > 0 {
+			blocked.Message += "; the poolers keep what they run"
+		}
+		return blocked
+	}
 	switch {
 	case c.Revision == "":
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "There is no configuration yet")
 	case c.Problem != "":
-		return condition(kind, metav1.ConditionFalse, poolv1.ReasonRejected, "A pooler keeps the configuration before this one: %s", strings.TrimSuffix(c.Problem, "."))
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonRejected, "%d of %d poolers run configuration %s, the others keep the one before it: %s",
+			c.Applied, c.Pods, c.Revision, strings.TrimSuffix(c.Problem, "."))
 	case c.Kept != nil:
 		return condition(kind, metav1.ConditionFalse, c.Kept.Reason, "%s", c.Kept.Message)
 	case c.Pods == 0 && wanted(facts) == 0:
 		return condition(kind, metav1.ConditionTrue, poolv1.ReasonApplied, "No pooler is asked for; configuration %s waits for the next", c.Revision)
 	case c.Pods == 0:
 		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "No pooler runs yet")
-	case c.Applied < c.Pods:
-		return condition(kind, metav1.ConditionFalse, poolv1.ReasonReloading, "%d of %d poolers run configuration %s", c.Applied, c.Pods, c.Revision)
 	}
-	applied := fmt.Sprintf("%d of %d poolers run configuration %s", c.Applied, c.Pods, c.Revision)
+	return taken(facts)
+}
+
+// taken says how many pods run the newest configuration. Those who said so to the
+// operator that ran before this one, which has just started, count.
+func taken(facts Facts) metav1.Condition {
+	const kind = poolv1.ConditionConfigApplied
+	c := facts.Config
+	said := c.Same && meta.IsStatusConditionTrue(facts.Previous, kind)
+	switch {
+	case c.Applied+c.Unasked < c.Pods:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonReloading, "%d of %d poolers run configuration %s", c.Applied, c.Pods, c.Revision)
+	case c.Unasked > 0 && !said:
+		return condition(kind, metav1.ConditionUnknown, poolv1.ReasonPending, "%d of %d poolers have yet to be asked what they run", c.Unasked, c.Pods)
+	}
+	applied := fmt.Sprintf("%d of %d poolers run configuration %s", c.Applied+c.Unasked, c.Pods, c.Revision)
 	if c.Note != "" {
 		applied += "; " + c.Note
 	}
 	return condition(kind, metav1.ConditionTrue, poolv1.ReasonApplied, "%s", applied)
-}
-
-// readyOf sums up: the first part that is False is why clients can't connect, and
-// where none is, the first that is not known.
-// A budget too small for every pooler asked for, and a reload under way, leave
-// the running poolers serving, so they do not count against it.
-func readyOf(facts Facts, parts []metav1.Condition) metav1.Condition {
-	const kind = poolv1.ConditionReady
-	serving := facts.Poolers != nil && facts.Poolers.Ready > 0
-	missing := slices.DeleteFunc(slices.Clone(parts), func(p metav1.Condition) bool {
-		return p.Status == metav1.ConditionTrue || (serving && tolerable(p))
-	})
-	for _, p := range missing {
-		if p.Status == metav1.ConditionFalse {
-			return condition(kind, metav1.ConditionFalse, p.Reason, "%s", p.Message)
-		}
-	}
-	if len(missing) > 0 {
-		return condition(kind, unknownUnless(facts.Poolers != nil), missing[0].Reason, "%s", missing[0].Message)
-	}
-	return condition(kind, metav1.ConditionTrue, poolv1.ReasonAvailable, "Clients can connect")
-}
-
-func unknownUnless(started bool) metav1.ConditionStatus {
-	if started {
-		return metav1.ConditionFalse
-	}
-	return metav1.ConditionUnknown
-}
-
-func tolerable(c metav1.Condition) bool {
-	return c.Type == poolv1.ConditionBudgetGranted || c.Type == poolv1.ConditionConfigApplied ||
-		(c.Type == poolv1.ConditionUpstreamObserved && Full(c.Reason))
-}
-
-// Full reports whether a look failed only because no connection was left for it:
-// the server is there, and what was known of it still holds.
-func Full(reason string) bool {
-	return reason == poolv1.ReasonServerFull || reason == poolv1.ReasonRoleFull || reason == poolv1.ReasonDatabaseFull
-}
-
-// progress gives the conditions that kstatus reads: Stalled while only a person
-// can help, Reconciling while the operator is still at it.
-func progress(facts Facts, ready metav1.Condition, parts []metav1.Condition) []metav1.Condition {
-	if b := cmp.Or(facts.Blocked, facts.Probe, facts.Config.Kept); b != nil && b.Reason != poolv1.ReasonPending {
-		return []metav1.Condition{condition(poolv1.ConditionStalled, metav1.ConditionTrue, b.Reason, "%s", b.Message)}
-	}
-	for _, p := range parts {
-		switch p.Reason {
-		case poolv1.ReasonRollingOut, poolv1.ReasonReloading, poolv1.ReasonWaitingForRelease, poolv1.ReasonPending:
-			return []metav1.Condition{condition(poolv1.ConditionReconciling, metav1.ConditionTrue, p.Reason, "%s", p.Message)}
-		case poolv1.ReasonInsufficientBudget, poolv1.ReasonRejected:
-			return []metav1.Condition{condition(poolv1.ConditionStalled, metav1.ConditionTrue, p.Reason, "%s", p.Message)}
-		}
-	}
-	if ready.Status != metav1.ConditionTrue && ready.Reason != poolv1.ReasonScaledToZero {
-		return []metav1.Condition{condition(poolv1.ConditionReconciling, metav1.ConditionTrue, ready.Reason, "%s", ready.Message)}
-	}
-	return nil
 }

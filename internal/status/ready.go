@@ -1,0 +1,108 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package status
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+)
+
+// readyOf sums up: the first part that is False is why clients can't connect, and
+// where none is, the first that is not known.
+// A budget too small for every pooler asked for, and a reload under way, leave
+// the running poolers serving, so they do not count against it. Nor does a server that
+// is away while clients are held.
+func readyOf(facts Facts, parts []metav1.Condition) metav1.Condition {
+	const kind = poolv1.ConditionReady
+	serving := facts.Poolers != nil && facts.Poolers.Ready > 0
+	held, paused := holding(facts)
+	missing := slices.DeleteFunc(slices.Clone(parts), func(p metav1.Condition) bool {
+		return p.Status == metav1.ConditionTrue || serving && (paused && p.Type != poolv1.ConditionPoolersAvailable || tolerable(p))
+	})
+	for _, p := range missing {
+		if p.Status == metav1.ConditionFalse {
+			return condition(kind, metav1.ConditionFalse, p.Reason, "%s", p.Message)
+		}
+	}
+	switch {
+	case len(missing) > 0:
+		return condition(kind, unknownUnless(facts.Poolers != nil), missing[0].Reason, "%s", missing[0].Message)
+	case paused:
+		return condition(kind, metav1.ConditionFalse, poolv1.ReasonPaused, "%s", held)
+	}
+	return condition(kind, metav1.ConditionTrue, poolv1.ReasonAvailable, "Clients can connect")
+}
+
+// holding reports whether clients are held, or are to be, and how far that is. While
+// one pooler has resumed, clients are served.
+func holding(facts Facts) (words string, paused bool) {
+	c := facts.Config
+	switch {
+	case facts.Paused:
+		return fmt.Sprintf("spec.state is Paused: %d of %d poolers hold their clients until it is Running", c.Paused, c.Pods), true
+	case c.Pods > 0 && c.Paused == c.Pods:
+		return fmt.Sprintf("spec.state is Running: %d of %d poolers have yet to let their clients go on", c.Paused, c.Pods), true
+	}
+	return "", false
+}
+
+func unknownUnless(started bool) metav1.ConditionStatus {
+	if started {
+		return metav1.ConditionFalse
+	}
+	return metav1.ConditionUnknown
+}
+
+func tolerable(c metav1.Condition) bool {
+	return c.Type == poolv1.ConditionBudgetGranted || c.Type == poolv1.ConditionConfigApplied ||
+		(c.Type == poolv1.ConditionUpstreamObserved && Full(c.Reason))
+}
+
+// Full reports whether a look failed only because no connection was left for it:
+// the server is there, and what was known of it still holds.
+func Full(reason string) bool {
+	return reason == poolv1.ReasonServerFull || reason == poolv1.ReasonRoleFull || reason == poolv1.ReasonDatabaseFull
+}
+
+// progress gives the conditions that kstatus reads: Stalled while only a person
+// can help, Reconciling while the operator is still at it.
+func progress(facts Facts, ready metav1.Condition, parts []metav1.Condition) []metav1.Condition {
+	if b := cmp.Or(facts.Blocked, facts.Probe, facts.Config.Kept); b != nil && b.Reason != poolv1.ReasonPending && !expected(facts, b) {
+		return []metav1.Condition{condition(poolv1.ConditionStalled, metav1.ConditionTrue, b.Reason, "%s", b.Message)}
+	}
+	for _, p := range parts {
+		switch p.Reason {
+		case poolv1.ReasonRollingOut, poolv1.ReasonReloading, poolv1.ReasonWaitingForRelease, poolv1.ReasonPending:
+			return []metav1.Condition{condition(poolv1.ConditionReconciling, metav1.ConditionTrue, p.Reason, "%s", p.Message)}
+		case poolv1.ReasonInsufficientBudget, poolv1.ReasonRejected:
+			return []metav1.Condition{condition(poolv1.ConditionStalled, metav1.ConditionTrue, p.Reason, "%s", p.Message)}
+		}
+	}
+	if ready.Status != metav1.ConditionTrue && !settled(facts, ready.Reason) {
+		return []metav1.Condition{condition(poolv1.ConditionReconciling, metav1.ConditionTrue, ready.Reason, "%s", ready.Message)}
+	}
+	return nil
+}
+
+// expected is a server that is away while clients are held for its maintenance.
+func expected(facts Facts, b *Blocked) bool {
+	return facts.Paused && b.Condition == poolv1.ConditionUpstreamObserved &&
+		(b.Reason == poolv1.ReasonUnreachable || b.Reason == poolv1.ReasonHostUnknown || Full(b.Reason))
+}
+
+// settled reports whether a pool that is not ready is what its spec asks for.
+func settled(facts Facts, reason string) bool {
+	switch reason {
+	case poolv1.ReasonScaledToZero:
+		return facts.Poolers == nil || facts.Poolers.Replicas == 0
+	case poolv1.ReasonPaused:
+		return facts.Paused && facts.Config.Paused == facts.Config.Pods
+	}
+	return false
+}
