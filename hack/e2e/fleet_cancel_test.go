@@ -28,6 +28,7 @@ const queryCanceled = "57014"
 // cancels sends 200 cancel requests through the Service, each on a connection of its
 // own that may reach any of the poolers, and checks that each ended its query.
 func (f *fleet) cancels(t *testing.T) {
+	t.Helper()
 	eventually(t, "every pooler knows the others", func() error { return f.knowEachOther(t) })
 	config, err := load.Config(string(f.published(t, f.pool).Data["DATABASE_URL"]), f.dialer.DialContext)
 	if err != nil {

@@ -28,6 +28,7 @@ import (
 
 // rollsOut gives the pods another shape and waits until the old ones are gone.
 func (f *fleet) rollsOut(t *testing.T) {
+	t.Helper()
 	old := f.running(t)
 	f.change(t, f.pool, func() {
 		f.pool.Spec.Pod.Annotations = map[string]string{"example.com/shape": fmt.Sprint(time.Now().UnixNano())}
@@ -55,6 +56,7 @@ func (f *fleet) awaitGone(t *testing.T, old map[types.UID]int32) {
 
 // evicts does to each pooler what the drain of its node does.
 func (f *fleet) evicts(t *testing.T) {
+	t.Helper()
 	old := f.running(t)
 	for _, pod := range f.poolers(t, f.pool) {
 		eventually(t, "the disruption budget lets pod "+pod.Name+" be evicted", func() error {
@@ -73,6 +75,7 @@ func (f *fleet) evicts(t *testing.T) {
 
 // reloads changes sizes and settings, which no pod restarts for.
 func (f *fleet) reloads(t *testing.T) {
+	t.Helper()
 	f.inPlace(t, func() {
 		for _, edit := range []func(*poolv1.ConnectionPoolSpec){
 			func(s *poolv1.ConnectionPoolSpec) { s.ServerConnections.Maximum = 20 },
@@ -98,6 +101,7 @@ func (f *fleet) awaitApplied(t *testing.T) {
 
 // scales goes through the scale subresource, as kubectl scale and autoscalers do.
 func (f *fleet) scales(t *testing.T) {
+	t.Helper()
 	for _, replicas := range []int32{1, 3} {
 		f.scaleTo(t, replicas)
 		f.awaitReady(t, f.pool)
@@ -120,16 +124,10 @@ func (f *fleet) scaleTo(t *testing.T, replicas int32) {
 
 // rests scales to zero, where the server is left alone, and back.
 func (f *fleet) rests(t *testing.T) {
+	t.Helper()
 	f.scaleTo(t, 0)
 	f.awaitCondition(t, f.pool, poolv1.ConditionReady, metav1.ConditionFalse, poolv1.ReasonScaledToZero)
-	eventually(t, "the server has no connection of the pool", func() error {
-		left, err := f.query(t.Context(), f.server.AdminURL(),
-			"select count(*)::text from pg_stat_activity where usename = 'shop' and application_name <> 'poolfleet-probe'")
-		if err == nil && left != "0" {
-			err = fmt.Errorf("it has %s", left)
-		}
-		return err
-	})
+	eventually(t, "the server has no connection of the pool", func() error { return f.idleServer(t) })
 	eventually(t, "the ledger has no entry", func() error {
 		if left := len(f.upstreamOf(t, f.pool).Status.Ledger); left > 0 {
 			return fmt.Errorf("it has %d", left)
@@ -146,6 +144,7 @@ func (f *fleet) rests(t *testing.T) {
 // replacesOperator does what an upgrade of the operator does: a new manager comes and
 // the old one goes. No pooler restarts for it.
 func (f *fleet) replacesOperator(t *testing.T) {
+	t.Helper()
 	f.inPlace(t, func() {
 		deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: install.Namespace, Name: install.Manager}}
 		f.change(t, deployment, func() {

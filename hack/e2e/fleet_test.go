@@ -57,6 +57,11 @@ func TestFleet(t *testing.T) {
 		{"settings change in place", f.reloads},
 		{"the pool scales to one pooler and back", f.scales},
 		{"the operator is replaced", f.replacesOperator},
+		{"credentials are rotated", f.rotates},
+		{"certificates change", f.certificates},
+		{"the database's password changes, there first", f.passwordChanges},
+		{"the database's password changes, in the Secret first", f.passwordChangesInReverse},
+		{"the server is restarted during a pause", f.pauses},
 	} {
 		for range *fleetRounds {
 			t.Run(change.name, func(t *testing.T) { f.unharmed(t, change.do) })

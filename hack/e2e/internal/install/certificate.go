@@ -22,7 +22,7 @@ import (
 
 // certificate gives a server a certificate that it signed itself.
 func (p *Postgres) certificate(ctx context.Context, c client.Client) error {
-	cert, key, err := selfSigned(p.Host())
+	cert, key, err := SelfSigned(p.Host())
 	if err != nil {
 		return err
 	}
@@ -37,14 +37,18 @@ func (p *Postgres) certificate(ctx context.Context, c client.Client) error {
 	return nil
 }
 
-// selfSigned returns a certificate and its key, both as PEM.
-func selfSigned(host string) (cert, key []byte, err error) {
+// SelfSigned returns a certificate for a host that nobody signed but itself, and its key, both as PEM.
+func SelfSigned(host string) (cert, key []byte, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a key: %w", err)
 	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 64))
+	if err != nil {
+		return nil, nil, fmt.Errorf("making a serial number: %w", err)
+	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		SerialNumber: serial, Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
