@@ -194,7 +194,7 @@ func (r *BudgetReconciler) podFacts(s *sighting, now time.Time) []budget.Pod {
 	for uid, pod := range s.pods {
 		fact := budget.Pod{
 			UID: uid, Namespace: pod.Namespace, Name: pod.Name, Pool: pod.Labels[manifests.PoolLabel],
-			Created:     pod.CreationTimestamp.Unix(), Template: pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
+			Created: pod.CreationTimestamp.Unix(), Template: pod.Labels[appsv1.DefaultDeploymentUniqueLabelKey],
 			Terminating: !pod.DeletionTimestamp.IsZero(), Terminated: terminated(pod),
 			Pending: !started(pod), Coming: coming(pod, now), Ready: ready(pod), Overdue: r.overdue(pod, now),
 			Address: pod.Status.PodIP, Told: told(pod), Peer: toldPeers(pod).ID,

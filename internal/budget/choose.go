@@ -90,9 +90,10 @@ func takeBack(seated, waiting []*seat) (leaver, comer *seat) {
 	})
 }
 
-// makeWay has the oldest of the seated make way for the youngest that waits. While
-// some serve and some do not, a try is under way; where none serves, there is
-// nothing to lose.
+// makeWay has the one of the seated that served longest make way for the youngest
+// that waits. While some serve and some do not, a try is under way; where none
+// serves, there is nothing to lose. Where one that waits has a grant, fewer fit than
+// before: it goes in this pass, and no other beside it.
 func makeWay(seated, waiting []*seat) (leaver, comer *seat) {
 	serving := 0
 	for _, s := range seated {
@@ -100,24 +101,25 @@ func makeWay(seated, waiting []*seat) (leaver, comer *seat) {
 			serving++
 		}
 	}
-	waiting = slices.DeleteFunc(slices.Clone(waiting), (*seat).overdue)
 	underWay := serving > 0 && serving < len(seated)
-	if underWay || len(seated) == 0 || len(waiting) == 0 {
+	fewer := slices.ContainsFunc(waiting, func(s *seat) bool { return s.now() > 0 })
+	if underWay || fewer || len(seated) == 0 {
 		return nil, nil
 	}
 	leaver = slices.MinFunc(seated, compareService)
-	comer = slices.MinFunc(waiting, compareAge)
-	if !displaces(comer, leaver) {
+	comers := slices.DeleteFunc(slices.Clone(waiting), func(s *seat) bool { return s.overdue() || !displaces(s, leaver) })
+	if len(comers) == 0 {
 		return nil, nil
 	}
-	return leaver, comer
+	return leaver, slices.MinFunc(comers, compareAge)
 }
 
-// displaces is a strict order but for pods of the same second, of which each can
-// displace once, while it has no entry.
+// displaces is a strict order but for pods of the same second and of two templates:
+// which is the newer is not known. They change places until the newer serves; then
+// the Deployment ends the older.
 func displaces(comer, leaver *seat) bool {
 	if comer.pod.Created == leaver.pod.Created {
-		return !comer.known
+		return comer.pod.Template != leaver.pod.Template && leaver.serves()
 	}
 	return comer.pod.Created > leaver.pod.Created
 }

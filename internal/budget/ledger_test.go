@@ -74,6 +74,7 @@ func told(gen int64, share int32) podOption {
 }
 
 func inTheSameSecond(p *budget.Pod)       { p.Created = 0 }
+func anotherTemplate(p *budget.Pod)       { p.Template = "another" }
 func address(ip string) podOption         { return func(p *budget.Pod) { p.Address = ip } }
 func terminating(p *budget.Pod)           { p.Terminating, p.Ready = true, false }
 func terminated(p *budget.Pod)            { p.Terminated, p.Ready = true, false }
@@ -258,14 +259,29 @@ func TestNext(t *testing.T) {
 			map[string]string{"shop-a": "2:2/3", "shop-b": "1:20/20"},
 		},
 		{
-			"of pods of the same second, one that never had a grant is the younger",
-			aScene(2, shop(floor(2))).settled("shop-b", 1, 2, inTheSameSecond).pod("shop-a", unready, inTheSameSecond),
+			"of pods of the same second, one of another template displaces",
+			aScene(2, shop(floor(2))).settled("shop-b", 1, 2, inTheSameSecond).pod("shop-a", unready, inTheSameSecond, anotherTemplate),
 			map[string]string{"shop-b": "2:0/2"},
 		},
 		{
-			"and one that has had its turn does not come back",
-			aScene(2, shop(floor(2))).settled("shop-b", 3, 0, unready, inTheSameSecond).settled("shop-a", 4, 2, inTheSameSecond),
+			"and one of the same does not",
+			aScene(2, shop(floor(2))).settled("shop-b", 1, 2, inTheSameSecond).pod("shop-a", unready, inTheSameSecond),
+			map[string]string{"shop-b": "1:2/2"},
+		},
+		{
+			"and one that has had its turn comes back only when the other has had its own",
+			aScene(2, shop(floor(2))).settled("shop-b", 3, 0, unready, inTheSameSecond).settled("shop-a", 4, 2, unready, inTheSameSecond, anotherTemplate),
 			map[string]string{"shop-b": "3:0/0", "shop-a": "4:2/2"},
+		},
+		{
+			"then it does: which of the two is the newer is not known",
+			aScene(2, shop(floor(2))).settled("shop-b", 3, 0, unready, inTheSameSecond).settled("shop-a", 4, 2, inTheSameSecond, anotherTemplate),
+			map[string]string{"shop-b": "3:0/0", "shop-a": "5:0/2"},
+		},
+		{
+			"one that is parked because fewer fit is the only one that goes in that pass",
+			aScene(3, shop(floor(2))).settled("shop-a", 1, 2).settled("shop-b", 1, 2).pod("shop-c", unready),
+			map[string]string{"shop-a": "2:0/2", "shop-b": "1:2/2"},
 		},
 		{
 			"an odd connection stays where it is",

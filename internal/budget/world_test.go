@@ -151,7 +151,7 @@ func (p *pod) say() *budget.Ack {
 // seen is the pod as a pass sees it.
 func (p *pod) seen(ack *budget.Ack) budget.Pod {
 	return budget.Pod{
-		UID: p.uid, Namespace: p.pool.Namespace, Name: p.name, Pool: p.pool.Name, Created: p.created,
+		UID: p.uid, Namespace: p.pool.Namespace, Name: p.name, Pool: p.pool.Name, Created: p.created, Template: fmt.Sprint(p.revision),
 		Terminating: p.terminating, Terminated: p.terminated, Ready: p.ready, Pending: !p.started,
 		Overdue: p.overdue, Ack: ack, Told: p.annotation,
 	}

@@ -44,15 +44,13 @@ func (w *world) calm(c *chance) {
 	w.makeUpstream()
 	l := w.leaders[c.upTo(1, "the leader that goes on")]
 	l.hearing, l.skew = 0, 0
-	// Who has to give up most of it at once may be left with less than two pods need.
-	fell := value(w.upstream().Status.Capacity.Budget) > w.server.capacity().Budget(reserveOf(w.upstream())).Connections
 	quiet := 0
 	for n := range calmRounds {
 		before := w.api.version
 		serving := w.serving()
 		w.round(l)
 		w.check()
-		if n > arrival && !fell {
+		if n > arrival {
 			w.checkServing(serving)
 		}
 		if w.broken != "" {

@@ -54,7 +54,6 @@ func clusterSteps() []step {
 		}),
 		onPool(2, "its pods are to be replaced", func(c *chance, p *poolv1.ConnectionPool) {
 			c.templates[p.Name]++
-			c.seconds++ // Which of two pods is the newer is known by the second.
 		}),
 		onPool(2, "its configuration changes", func(c *chance, p *poolv1.ConnectionPool) {
 			c.configs++

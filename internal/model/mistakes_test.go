@@ -5,6 +5,7 @@ package model_test
 
 import (
 	"context"
+	"regexp"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -167,6 +168,21 @@ func (c patchClient) Patch(ctx context.Context, o client.Object, patch client.Pa
 		return nil
 	}
 	return c.Client.Patch(ctx, o, patch, opts...)
+}
+
+// withoutHeld writes grants as if only poolers read them.
+func withoutHeld(_ *leader, c client.Client) client.Client { return forgetfulClient{c} }
+
+type forgetfulClient struct{ client.Client }
+
+var heldInPatch = regexp.MustCompile(`,\\"held\\":\d+`)
+
+func (c forgetfulClient) Patch(ctx context.Context, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+	data, err := patch.Data(o)
+	if err != nil {
+		return err
+	}
+	return c.Client.Patch(ctx, o, client.RawPatch(patch.Type(), heldInPatch.ReplaceAll(data, nil)), opts...)
 }
 
 // hearsay is a mistake in how a pod's answer is taken, beside its entry.

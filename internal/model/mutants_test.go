@@ -34,6 +34,9 @@ type mutant struct {
 
 	// noAdmission lets every login pass.
 	noAdmission bool
+
+	// losesLedger is for a mistake that shows only where the ledger is lost.
+	losesLedger bool
 }
 
 // mutants are mistakes that somebody could make, and what is to catch each: the first
@@ -61,6 +64,7 @@ var mutants = []struct {
 	{"a restart brings back what a drain gave up", mutant{keepsNothing: true}, "I2"},
 	{"logins are not admitted", mutant{noAdmission: true}, "A1"},
 	{"only pods that are ready are told", mutant{client: readyOnly}, "L1 L2"},
+	{"a grant does not say what its pod may still hold", mutant{client: withoutHeld, losesLedger: true}, "I1"},
 }
 
 // runsPerMutant bounds the search for a run that catches a mutant.
@@ -69,7 +73,9 @@ const runsPerMutant = 1500
 func TestTheCheckerBites(t *testing.T) {
 	for _, m := range mutants {
 		t.Run(m.name, func(t *testing.T) {
-			world := rapid.Custom(func(t *rapid.T) string { return play(t, environment{}, m.mutant, func(string) {}).report() })
+			world := rapid.Custom(func(t *rapid.T) string {
+				return play(t, environment{losesLedger: m.mutant.losesLedger}, m.mutant, func(string) {}).report()
+			})
 			for seed := range runsPerMutant {
 				how := world.Example(seed + 1)
 				if how == "" {
