@@ -106,7 +106,7 @@ func (r *ConnectionPoolReconciler) SetupWithManager(mgr manager.Manager) error {
 	typed := reconcile.AsReconciler(r.Client, r)
 	b := builder.ControllerManagedBy(mgr).
 		Named("connectionpool").
-		For(&poolv1.ConnectionPool{}, builder.WithPredicates(predicate.GenerationChangedPredicate{}))
+		For(&poolv1.ConnectionPool{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, rotationAsked())))
 	for _, owned := range kube.OwnedObjects() {
 		b = b.Owns(owned)
 	}

@@ -27,11 +27,11 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	}
 	// By what it is entitled to: a loan, which may be called back in a moment, scales nothing.
 	p.bounded = budget.PodsThatFit(entitled(account), account.Floor, replicasOf(p.pool))
-	secrets, err := r.readOwn(ctx, p.pool)
+	own, err := r.ownSecrets(ctx, p)
 	if err != nil {
 		return err
 	}
-	document, err := documentOf(p, secrets)
+	document, err := documentOf(p, own)
 	if err != nil {
 		return err
 	}
@@ -39,14 +39,18 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	if err != nil {
 		return err
 	}
-	published := publish.Build(publication(p, secrets.credential))
-	p.revision, p.urls = revision, poolv1.PublishedURLs{Pooled: published.URLs.Pooled, Direct: published.URLs.Direct}
+	published := publish.Build(publication(p, own.keyring.Published().Login))
+	p.revision, p.urls = revision, poolv1.PublishedURLs(published.URLs)
 	in := manifests.FromPool(p.pool)
 	in.Replicas, in.Image, in.ImagePullPolicy = p.bounded, cmp.Or(in.Image, r.Settings.PoolerImage), r.Settings.PullPolicy
 	in.Upstream = p.upstream.Name
 	in.UpstreamPort, in.OperatorNamespace = int32(p.source.Port), r.Settings.OperatorNamespace
-	in.Config, in.ConfigRevision, in.Published = data, revision, published.Data
-	return blockedByApply(r.apply(ctx, p.pool, manifests.Build(in)))
+	in.Config, in.ConfigRevision, in.Credentials, in.Published = data, revision, own.keyring.Encode(), published.Data
+	if err := r.apply(ctx, p.pool, manifests.Build(in)); err != nil {
+		return blockedByApply(err)
+	}
+	r.tellRotation(p)
+	return nil
 }
 
 // apply writes what the pool consists of and deletes what it no longer does.
@@ -74,10 +78,12 @@ func blockedByApply(err error) error {
 }
 
 // publication gathers what the published URLs are made of.
-func publication(p *pass, credential publish.Credential) publish.Inputs {
+func publication(p *pass, login publish.Login) publish.Inputs {
 	return publish.Inputs{
 		Host: manifests.ServiceHost(p.pool.Name, p.pool.Namespace), Port: contract.ClientPort,
-		Database: databasesOf(p)[0].Name, Credential: credential,
+		ExternalHost: p.pool.Spec.Service.ExternalHostname,
+		Database:     databasesOf(p)[0].Name, Login: login,
+		TLSMode: p.clientTLS.Mode, CA: p.clientCA,
 		Direct: p.source.URL(), DirectWithoutPassword: p.source.RedactedURL(),
 	}
 }

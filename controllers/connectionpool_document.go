@@ -23,7 +23,7 @@ func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 		Server:                   serverOf(p),
 		Databases:                databasesOf(p),
 		Mode:                     modeOf(p.pool.Spec.Mode),
-		Users:                    usersOf(own),
+		Users:                    usersOf(p, own),
 		ClientTLS:                p.clientTLS,
 		Paused:                   p.pool.Spec.State == poolv1.PoolPaused,
 		MaxClientConnections:     cmp.Or(p.pool.Spec.Clients.MaxConnections, defaultMaxClients),
@@ -49,8 +49,15 @@ func serverOf(p *pass) pgbouncer.Server {
 }
 
 // usersOf are the users that clients may log in as.
-func usersOf(own ownSecrets) []pgbouncer.User {
-	return []pgbouncer.User{{Name: own.credential.Username, Password: own.credential.Password}}
+func usersOf(p *pass, own ownSecrets) []pgbouncer.User {
+	if lookedUp(p.pool) {
+		return nil
+	}
+	var users []pgbouncer.User
+	for _, c := range own.keyring.Accepted() {
+		users = append(users, userOf(c))
+	}
+	return users
 }
 
 // admit has every server connection count itself in, where the server shows it the others.
@@ -99,7 +106,7 @@ const resetQuery = "server_reset_query"
 // defaultMaxClients is how many clients each pooler accepts.
 const defaultMaxClients = 5000
 
-func valueOr(v *int32, otherwise int32) int32 {
+func valueOr[T any](v *T, otherwise T) T {
 	if v == nil {
 		return otherwise
 	}

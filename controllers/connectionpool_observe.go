@@ -24,6 +24,7 @@ import (
 	"github.com/poolfleet/poolfleet/internal/manifests"
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 	"github.com/poolfleet/poolfleet/internal/postgres"
+	"github.com/poolfleet/poolfleet/internal/publish"
 	"github.com/poolfleet/poolfleet/internal/status"
 )
 
@@ -55,6 +56,11 @@ type pass struct {
 	// certificate with, in PEM; empty where they have to know themselves.
 	clientTLS pgbouncer.ClientTLS
 	clientCA  string
+	// keyring is what clients may log in with, as wish asks; rotated is true where
+	// applications can read another credential than before.
+	keyring publish.Keyring
+	wish    publish.Wish
+	rotated bool
 }
 
 // observe reads what the pass needs: the Secret, the server, its Upstream.

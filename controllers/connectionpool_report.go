@@ -40,7 +40,7 @@ func (r *ConnectionPoolReconciler) report(ctx context.Context, p *pass, err erro
 	if p.revision != "" && p.revision != p.pool.Status.ConfigRevision {
 		r.Signals.Upstream(ctx, p.record.Upstream)
 	}
-	return reconcile.Result{RequeueAfter: r.again(p, blocked)}, nil
+	return reconcile.Result{RequeueAfter: r.credentialsDue(p, r.again(p, blocked))}, nil
 }
 
 // again is when the pass is due once more: at the next look at the server, or
@@ -133,7 +133,7 @@ func (r *ConnectionPoolReconciler) statusOf(p *pass, facts status.Facts) poolv1.
 	s.Conditions = status.Compute(facts, metav1.NewTime(r.Clock.Now().Truncate(time.Second)))
 	s.Selector = manifests.SelectorText(p.pool.Name)
 	if p.revision != "" {
-		s.ConfigRevision, s.URLs = p.revision, p.urls
+		s.ConfigRevision, s.URLs, s.Credentials = p.revision, p.urls, clientCredentials(p)
 		s.Binding = poolv1.SecretBinding{Name: manifests.PublishedSecretName(p.pool.Name, p.pool.Spec.Secret)}
 	}
 	if p.resolved {

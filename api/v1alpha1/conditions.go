@@ -184,8 +184,12 @@ const (
 	EventMoved = "Moved"
 	// EventRotated means that clients have a new user and password.
 	EventRotated = "CredentialsRotated"
+	// EventRotationWaits means that as many credentials work as may at a time.
+	EventRotationWaits = "RotationWaits"
 	// EventCertificateRenewed means that clients see a new certificate.
 	EventCertificateRenewed = "CertificateRenewed"
+	// EventCertificateExpires means that the certificate that clients see ends within a week.
+	EventCertificateExpires = "CertificateExpires"
 	// EventMerged means that the Upstream proved to be the same server as an older one.
 	EventMerged = "Merged"
 )

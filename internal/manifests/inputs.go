@@ -45,6 +45,8 @@ type Inputs struct {
 	Config []byte
 	// ConfigRevision names its bytes.
 	ConfigRevision string
+	// Credentials is what clients may log in with, encoded. No pod mounts it.
+	Credentials []byte
 	// Published is the data of the Secret that applications read.
 	Published map[string][]byte
 }

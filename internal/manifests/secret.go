@@ -15,6 +15,9 @@ import (
 // Source: Service Binding specification, section Well-known Secret Entries.
 const BindingSecretType corev1.SecretType = "servicebinding.io/postgresql"
 
+// CredentialsKey is the key, in the Secret that the poolers mount, of what they do not.
+const CredentialsKey = "credentials.json"
+
 // configSecret holds what the poolers run. Its change reaches them through their
 // volume, without a new pod.
 func configSecret(in Inputs) *corev1ac.SecretApplyConfiguration {
@@ -24,7 +27,7 @@ func configSecret(in Inputs) *corev1ac.SecretApplyConfiguration {
 	return secret.
 		WithAnnotations(map[string]string{ConfigRevisionAnnotation: in.ConfigRevision}).
 		WithType(corev1.SecretTypeOpaque).
-		WithData(map[string][]byte{contract.ConfigKey: in.Config})
+		WithData(map[string][]byte{contract.ConfigKey: in.Config, CredentialsKey: in.Credentials})
 }
 
 // publishedSecret is what applications read.

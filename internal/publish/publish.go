@@ -29,15 +29,15 @@ const (
 	KeyDatabase = "database"
 	KeyUsername = "username"
 	KeyPassword = "password"
+	// KeyExternalURL holds the pooled URL for applications outside the cluster.
+	KeyExternalURL = "EXTERNAL_URL"
+	// KeyCA holds the authority that the poolers' certificate comes from, in PEM.
+	KeyCA = "ca.crt"
 )
 
 const (
 	bindingType     = "postgresql"
 	bindingProvider = "poolfleet"
-	// pooledSSLMode is said aloud because the poolers speak no TLS to clients: most
-	// drivers would try it first, one round trip for nothing, and some, such as Go's
-	// lib/pq, insist on it unless told.
-	pooledSSLMode = "disable"
 )
 
 // Inputs is what the URLs are made of.
@@ -47,8 +47,16 @@ type Inputs struct {
 	Port uint16
 	// Database is what applications name when they connect: the first of the pool's databases.
 	Database string
-	// Credential is what the poolers accept.
-	Credential Credential
+	// ExternalHost is where applications outside the cluster reach the poolers; empty
+	// where they do not.
+	ExternalHost string
+	// Login is what the poolers accept.
+	Login Login
+	// TLSMode is PgBouncer's client_tls_sslmode; empty is disable.
+	TLSMode string
+	// CA is the authority that the poolers' certificate comes from, in PEM; empty where
+	// it is not known.
+	CA string
 	// Direct is the URL of the server itself, as the upstream Secret spells it: its
 	// parameters may matter to a migration tool.
 	Direct string
@@ -71,10 +79,12 @@ type Server struct {
 	SSLMode string
 }
 
-// URLs are the published URLs without passwords, fit for a status.
+// URLs are the published URLs without passwords, fit for a status. External is empty
+// without a name outside the cluster.
 type URLs struct {
-	Pooled string
-	Direct string
+	Pooled   string
+	External string
+	Direct   string
 }
 
 // Published is what applications are told.
@@ -88,13 +98,39 @@ type Published struct {
 func Build(in Inputs) Published {
 	pooled := Server{
 		Host: in.Host, Port: in.Port, Database: in.Database,
-		User: in.Credential.Username, Password: in.Credential.Password,
-		SSLMode: pooledSSLMode,
+		User: in.Login.Username, Password: in.Login.Password,
+		SSLMode: sslMode(in.TLSMode),
 	}
-	return Published{
-		URLs: URLs{Pooled: pooled.withoutPassword().url(), Direct: in.DirectWithoutPassword},
-		Data: bytesOf(secretData(pooled, in.Direct)),
+	data := secretData(pooled, in.Direct)
+	urls := URLs{Pooled: pooled.withoutPassword().url(), Direct: in.DirectWithoutPassword}
+	if in.ExternalHost != "" {
+		external := pooled
+		external.Host = in.ExternalHost
+		data[KeyExternalURL], urls.External = external.url(), external.withoutPassword().url()
 	}
+	if in.CA != "" {
+		data[KeyCA] = in.CA
+	}
+	return Published{URLs: urls, Data: bytesOf(data)}
+}
+
+// sslMode is what URLs say of a pooler's client_tls_sslmode. Where it speaks no TLS
+// that is said aloud: most drivers would try it first, one round trip for nothing, and
+// some, such as Go's lib/pq, insist on it unless told. Where it leaves the choice to
+// clients, each driver does what it does by default.
+func sslMode(clientTLS string) string {
+	switch clientTLS {
+	case "allow", "prefer":
+		return ""
+	case "require", "verify-ca", "verify-full":
+		return "require"
+	}
+	return "disable"
+}
+
+// ReadLogin returns the user and the password of a published Secret's data.
+func ReadLogin(data map[string][]byte) Login {
+	return Login{Username: string(data[KeyUsername]), Password: string(data[KeyPassword])}
 }
 
 func secretData(pooled Server, direct string) map[string]string {

@@ -4,15 +4,9 @@
 package publish
 
 import (
-	"bytes"
-	"crypto/rand"
-	"errors"
-	"io"
 	"net/url"
-	"regexp"
 	"strings"
 	"testing"
-	"testing/iotest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -21,7 +15,7 @@ import (
 func aPool() Inputs {
 	return Inputs{
 		Host: "shop-pool.demo.svc", Port: 5432, Database: "shop",
-		Credential:            Credential{Username: "app", Password: "POOLED"},
+		Login:                 Login{Username: "app", Password: "POOLED"},
 		Direct:                "postgresql://shop:secret@db.example.com:5432/shop?sslmode=verify-full&schema=x",
 		DirectWithoutPassword: "postgresql://shop@db.example.com:5432/shop?sslmode=verify-full",
 	}
@@ -56,6 +50,38 @@ func TestBuildTellsApplicationsWhatTheyNeed(t *testing.T) {
 	}
 	if diff := cmp.Diff(wantData, gotData); diff != "" {
 		t.Errorf("data differs (-want +got):\n%s", diff)
+	}
+}
+
+func TestURLsSayOfTLSWhatThePoolersDo(t *testing.T) {
+	for mode, want := range map[string]string{
+		"": "?sslmode=disable", "disable": "?sslmode=disable", "allow": "", "prefer": "",
+		"require": "?sslmode=require", "verify-ca": "?sslmode=require", "verify-full": "?sslmode=require",
+	} {
+		in := aPool()
+		in.TLSMode, in.ExternalHost = mode, "db.example.com"
+		got := Build(in)
+		for what, pair := range map[string][2]string{
+			"DATABASE_URL": {string(got.Data[KeyDatabaseURL]), "postgresql://app:POOLED@shop-pool.demo.svc:5432/shop" + want},
+			"EXTERNAL_URL": {string(got.Data[KeyExternalURL]), "postgresql://app:POOLED@db.example.com:5432/shop" + want},
+			"the status":   {got.URLs.External, "postgresql://app@db.example.com:5432/shop" + want},
+			"jdbc-uri":     {string(got.Data[KeyJDBCURI]), "jdbc:postgresql://shop-pool.demo.svc:5432/shop?user=app&password=POOLED" + strings.Replace(want, "?", "&", 1)},
+		} {
+			if pair[0] != pair[1] {
+				t.Errorf("with mode %q %s is %s, want %s", mode, what, pair[0], pair[1])
+			}
+		}
+	}
+}
+
+func TestTheAuthorityOfThePoolersIsPublishedWhereItIsKnown(t *testing.T) {
+	in := aPool()
+	if _, there := Build(in).Data[KeyCA]; there {
+		t.Error("an empty ca.crt is published")
+	}
+	in.CA = "-----BEGIN CERTIFICATE-----"
+	if got := string(Build(in).Data[KeyCA]); got != in.CA {
+		t.Errorf("ca.crt is %q", got)
 	}
 }
 
@@ -100,7 +126,7 @@ func TestURLsAreReadBackAsTheyWereMeant(t *testing.T) {
 	texts := []string{"plain", "a b", "a+b", "a%b", "a%2Fb", "a/b", "a:b@c", "a?b#c", "a&b=c;d", "[x]", `"\'`, "ünï", "$(x)`", "~-._"}
 	for _, text := range texts {
 		in := aPool()
-		in.Database, in.Credential = text, Credential{Username: text, Password: text}
+		in.Database, in.Login = text, Login{Username: text, Password: text}
 		data := Build(in).Data
 
 		config, err := pgconn.ParseConfig(string(data[KeyDatabaseURL]))
@@ -132,8 +158,9 @@ func TestURLsAreReadBackAsTheyWereMeant(t *testing.T) {
 
 func TestStatusURLsHoldNoPassword(t *testing.T) {
 	in := aPool()
+	in.ExternalHost = "db.example.com"
 	got := Build(in).URLs
-	for _, text := range []string{got.Pooled, got.Direct} {
+	for _, text := range []string{got.Pooled, got.External, got.Direct} {
 		parsed, err := url.Parse(text)
 		if err != nil {
 			t.Fatal(err)
@@ -141,52 +168,5 @@ func TestStatusURLsHoldNoPassword(t *testing.T) {
 		if _, has := parsed.User.Password(); has {
 			t.Errorf("a password is in %s", text)
 		}
-	}
-}
-
-func TestNewCredentialIsLongAndNeedsNoEscaping(t *testing.T) {
-	first, err := NewCredential(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := NewCredential(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// 32 characters of 5 bits are 160 bits.
-	if !regexp.MustCompile(`^[A-Z2-7]{32}$`).MatchString(first.Password) {
-		t.Errorf("the password is of another form than 32 letters and digits")
-	}
-	if first.Password == second.Password {
-		t.Error("two passwords are the same")
-	}
-	if first.Username != "app" || second.Username != "app" {
-		t.Errorf("the usernames are %q and %q, want app", first.Username, second.Username)
-	}
-}
-
-func TestNewCredentialUsesAllThatItReads(t *testing.T) {
-	seen := map[string]bool{}
-	for i := range passwordBytes {
-		random := make([]byte, passwordBytes)
-		random[i] = 1
-		credential, err := NewCredential(bytes.NewReader(random))
-		if err != nil {
-			t.Fatal(err)
-		}
-		seen[credential.Password] = true
-	}
-	if len(seen) != passwordBytes {
-		t.Errorf("%d different inputs gave %d passwords", passwordBytes, len(seen))
-	}
-}
-
-func TestNewCredentialFailsWithoutEnoughRandomness(t *testing.T) {
-	broken := errors.New("broken")
-	if _, err := NewCredential(iotest.ErrReader(broken)); !errors.Is(err, broken) {
-		t.Errorf("got %v, want the reader's error", err)
-	}
-	if _, err := NewCredential(strings.NewReader("short")); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("got %v, want %v", err, io.ErrUnexpectedEOF)
 	}
 }
