@@ -30,8 +30,17 @@ func explain(source Source, reply uint32, err error) *Error {
 		return &Error{HostUnknown, "the name " + source.Host + " leads nowhere: correct the host in the Secret " +
 			"(a Service in another namespace is <service>.<namespace>.svc)", err}
 	}
+	return explainTLS(source, reply, err)
+}
+
+// explainTLS is for a server that was reached. With TLS 1.3 it looks at a client
+// certificate when the handshake is over for us, and then ends the connection.
+func explainTLS(source Source, reply uint32, err error) *Error {
 	if errors.Is(err, errHandshake) {
 		return explainHandshake(source, err)
+	}
+	if refusesCertificate(err) && source.Certificate != "" {
+		return &Error{TLSFailed, "the server does not accept the client certificate: use one that the authority in its ssl_ca_file has signed", err}
 	}
 	if reply == refusesTLS && !plainIsFine(source.TLSMode) && source.TLSMode != tlsDisable {
 		return &Error{TLSFailed, "PostgreSQL at " + source.Endpoint() + " does not speak TLS, and sslmode " + source.TLSMode +
@@ -39,6 +48,12 @@ func explain(source Source, reply uint32, err error) *Error {
 	}
 	return &Error{Unreachable, "no PostgreSQL answers at " + source.Endpoint() +
 		": check host and port in the Secret, that the server runs, and that firewalls and allow-lists let the operator in", err}
+}
+
+// refusesCertificate reports whether the server ended TLS that had come about.
+func refusesCertificate(err error) bool {
+	alert, ok := errors.AsType[*net.OpError](err)
+	return ok && alert.Op == "remote error" // As crypto/tls calls an alert.
 }
 
 // explainAnswer is for a server that let us in and then did not tell its settings.
@@ -64,11 +79,11 @@ func explainHandshake(source Source, err error) *Error {
 		what = "the server's certificate is expired or not valid: renew it"
 		if _, ok := errors.AsType[x509.HostnameError](untrusted.Err); ok {
 			what = "the server's certificate is for another name than " + source.Host +
-				": use a host that it names, or sslmode=verify-ca"
+				": use a host that it names, or sslmode=verify-ca, which checks who signed it alone"
 		}
 		if _, ok := errors.AsType[x509.UnknownAuthorityError](untrusted.Err); ok {
 			what = "the server's certificate is signed by an authority that is not trusted: " +
-				"use one that is, or sslmode=require, which encrypts without checking who answers"
+				"name that authority, up to its root, in spec.upstream.tls.caSecretRef, or use sslmode=require, which encrypts without checking who answers"
 		}
 	}
 	return &Error{TLSFailed, what, err}
@@ -83,7 +98,8 @@ func explainRefusal(source Source, refusal *pgconn.PgError) *Error {
 		return &Error{AuthenticationFailed, "the server refused the user or the password: correct them in the Secret", refusal}
 	case "28000": // invalid_authorization_specification
 		return &Error{AuthenticationFailed, "the server does not let this user in from here: check the user, whether it may log in, " +
-			"the server's pg_hba.conf or allow-list, and whether it insists on TLS (sslmode=require)", refusal}
+			"the server's pg_hba.conf or allow-list, whether it insists on TLS (sslmode=require), and whether on a client certificate " +
+			"(spec.upstream.tls.clientCertSecretRef)", refusal}
 	case "08P01": // protocol_violation, which is what PgBouncer calls every login it refuses
 		return &Error{AuthenticationFailed, "a pooler at " + source.Endpoint() + " refused the login: correct user, password and database in the Secret, " +
 			"and name the server itself if you can", refusal}

@@ -193,7 +193,7 @@ func TestASourceWithTLSIsComparableAndPrintsNoKey(t *testing.T) {
 // writeReadable writes a file that PgBouncer may read.
 func writeReadable(t *testing.T, name, text string) {
 	t.Helper()
-	if err := os.WriteFile(name, []byte(text), 0o644); err != nil { //nolint:gosec // A certificate is for all to see.
+	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -59,8 +59,8 @@ func PgBouncer(t testing.TB, rendering pgbouncer.Rendering) *PgBouncerServer {
 // Write replaces PgBouncer's files; Admin.Reload makes it read them.
 func (s *PgBouncerServer) Write(t testing.TB, rendering pgbouncer.Rendering) {
 	t.Helper()
-	rendering.Paths, s.paths.CAFile = s.paths, rendering.Paths.CAFile
-	rendering.Paths.CAFile = s.paths.CAFile
+	s.paths.CAFile = rendering.Paths.CAFile
+	rendering.Paths = s.paths
 	files, err := rendering.Files()
 	if err != nil {
 		t.Fatalf("rendering PgBouncer's files: %v", err)
