@@ -44,6 +44,8 @@ type Settings struct {
 	PullPolicy corev1.PullPolicy
 	// OperatorNamespace is where this manager runs: it reaches the poolers' status from there.
 	OperatorNamespace string
+	// ClusterDomain ends the full names of Services; empty where it is not known.
+	ClusterDomain string
 	// Namespaces are those this manager watches; empty is all.
 	Namespaces []string
 }
@@ -66,6 +68,8 @@ type ConnectionPoolReconciler struct {
 	// resolving is held while a pool finds or makes its Upstream: two pools that name
 	// one new server at once must not make two.
 	resolving sync.Mutex
+	// withoutCertificate are the pools that are known to have no Certificate of cert-manager's.
+	withoutCertificate sync.Map
 }
 
 // +kubebuilder:rbac:groups=poolfleet.dev,resources=connectionpools,verbs=list;watch
@@ -77,6 +81,7 @@ type ConnectionPoolReconciler struct {
 // +kubebuilder:rbac:groups="",resources=secrets,verbs=get;list;watch;create;patch;delete
 // +kubebuilder:rbac:groups=policy,resources=poddisruptionbudgets,verbs=get;list;watch;create;patch
 // +kubebuilder:rbac:groups=networking.k8s.io,resources=networkpolicies,verbs=get;list;watch;create;patch;delete
+// +kubebuilder:rbac:groups=cert-manager.io,resources=certificates,verbs=get;create;patch;delete
 // +kubebuilder:rbac:groups=events.k8s.io,resources=events,verbs=create;patch
 
 // Reconcile takes one pool from what was read to what stands in its status.
@@ -97,6 +102,7 @@ func (r *ConnectionPoolReconciler) forget(ctx context.Context, req reconcile.Req
 	record := r.Records.Pool(req.NamespacedName)
 	r.Records.ForgetPool(req.NamespacedName)
 	r.Applier.Forget(req.NamespacedName)
+	r.withoutCertificate.Delete(req.NamespacedName)
 	metrics.ForgetPool(req.Namespace, req.Name)
 	r.Signals.Upstream(ctx, record.Upstream)
 }

@@ -31,6 +31,9 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	if err != nil {
 		return err
 	}
+	if err := r.secureClients(ctx, p, own.document.PgBouncer.ClientTLS); err != nil {
+		return err
+	}
 	document, err := documentOf(p, own)
 	if err != nil {
 		return err

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
@@ -56,6 +55,8 @@ type pass struct {
 	// certificate with, in PEM; empty where they have to know themselves.
 	clientTLS pgbouncer.ClientTLS
 	clientCA  string
+	// security is what else is known of TLS to clients.
+	security clientSecurity
 	// keyring is what clients may log in with, as wish asks; rotated is true where
 	// applications can read another credential than before.
 	keyring publish.Keyring
@@ -121,44 +122,6 @@ func (r *ConnectionPoolReconciler) readDeployment(ctx context.Context, p *pass) 
 	return nil
 }
 
-// readSource reads the Secret live: only its metadata is cached.
-func (r *ConnectionPoolReconciler) readSource(ctx context.Context, p *pass) error {
-	ref := p.pool.Spec.Upstream.SecretRef
-	var secret corev1.Secret
-	err := r.Live.Get(ctx, types.NamespacedName{Namespace: p.pool.Namespace, Name: ref.Name}, &secret)
-	if apierrors.IsNotFound(err) {
-		return status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonSecretMissing,
-			"Secret %s is not in namespace %s: create it with the server's URL under DATABASE_URL", ref.Name, p.pool.Namespace)
-	}
-	if err != nil {
-		return fmt.Errorf("reading secret %s: %w", ref.Name, err)
-	}
-	p.source, err = postgres.ParseSecret(secret.Data, ref.Key)
-	if err != nil {
-		return blockedBy(err)
-	}
-	p.source = p.source.InNamespace(p.pool.Namespace)
-	return nil
-}
-
-// blockedBy turns an error about the server into what the status says of it.
-func blockedBy(err error) error {
-	var e *postgres.Error
-	if !errors.As(err, &e) {
-		return err
-	}
-	reason := string(e.Reason)
-	if e.Reason == postgres.Full {
-		reason = poolv1.ReasonServerFull
-	}
-	return status.Block(poolv1.ConditionUpstreamObserved, reason, "%s", sentence(e.Message))
-}
-
-// sentence starts a message as conditions do.
-func sentence(message string) string {
-	return strings.ToUpper(message[:1]) + message[1:]
-}
-
 // look asks the server for its limits when it is time to. The record is kept
 // either way. It returns an error when the pool can not go on with what is known.
 func (r *ConnectionPoolReconciler) look(ctx context.Context, p *pass) error {
@@ -185,10 +148,10 @@ func (r *ConnectionPoolReconciler) look(ctx context.Context, p *pass) error {
 // sourceDigest names what a look at the server depends on.
 func sourceDigest(source postgres.Source, upstream poolv1.UpstreamSource) ([32]byte, error) {
 	data, err := json.Marshal(struct {
-		URL     string
-		TLSMode string
-		Spec    poolv1.UpstreamSource
-	}{source.URL(), source.TLSMode, upstream})
+		URL  string
+		TLS  postgres.TLS
+		Spec poolv1.UpstreamSource
+	}{source.URL(), postgres.TLS{Mode: source.TLSMode, CA: source.CA, Certificate: source.Certificate, Key: source.Key}, upstream})
 	if err != nil {
 		return [32]byte{}, fmt.Errorf("digesting the source: %w", err)
 	}

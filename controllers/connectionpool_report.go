@@ -36,11 +36,14 @@ func (r *ConnectionPoolReconciler) report(ctx context.Context, p *pass, err erro
 	if err := r.writeStatus(ctx, p.pool, want); err != nil {
 		return reconcile.Result{}, err
 	}
+	if blocked == nil {
+		r.tellCertificate(p)
+	}
 	metrics.ObservePool(p.pool.Namespace, p.pool.Name, want)
 	if p.revision != "" && p.revision != p.pool.Status.ConfigRevision {
 		r.Signals.Upstream(ctx, p.record.Upstream)
 	}
-	return reconcile.Result{RequeueAfter: r.credentialsDue(p, r.again(p, blocked))}, nil
+	return reconcile.Result{RequeueAfter: sooner(r.credentialsDue(p, r.again(p, blocked)), r.certificateDue(p))}, nil
 }
 
 // again is when the pass is due once more: at the next look at the server, or
@@ -68,6 +71,7 @@ func (r *ConnectionPoolReconciler) facts(p *pass, blocked *status.Blocked) statu
 	}
 	if blocked == nil {
 		f.Probe = p.record.Problem
+		f.Config.Kept, f.Config.Note = p.security.problem, p.security.note
 	}
 	return f
 }
@@ -135,6 +139,9 @@ func (r *ConnectionPoolReconciler) statusOf(p *pass, facts status.Facts) poolv1.
 	if p.revision != "" {
 		s.ConfigRevision, s.URLs, s.Credentials = p.revision, p.urls, clientCredentials(p)
 		s.Binding = poolv1.SecretBinding{Name: manifests.PublishedSecretName(p.pool.Name, p.pool.Spec.Secret)}
+	}
+	if p.revision != "" && p.security.known {
+		s.TLS = p.security.servedStatus()
 	}
 	if p.resolved {
 		o := p.record.Observation

@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,7 +21,7 @@ import (
 
 // poolBySecret is a field index: it finds the pools whose spec names a Secret,
 // without a list of all.
-const poolBySecret = "spec.upstream.secretRef.name"
+const poolBySecret = "spec.secrets"
 
 // AddIndexes registers the field index that the reconcilers use.
 func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
@@ -29,7 +30,7 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 		if !ok {
 			return nil
 		}
-		return []string{pool.Spec.Upstream.SecretRef.Name}
+		return secretsOf(pool)
 	}
 	if err := indexer.IndexField(ctx, &poolv1.ConnectionPool{}, poolBySecret, extract); err != nil {
 		return fmt.Errorf("indexing connection pools by %s: %w", poolBySecret, err)
@@ -37,8 +38,25 @@ func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
+// secretsOf are the names of the Secrets that a pool is made from.
+func secretsOf(pool *poolv1.ConnectionPool) []string {
+	spec := &pool.Spec
+	names := []string{
+		spec.Upstream.SecretRef.Name, spec.Upstream.TLS.CASecretRef.Name, spec.Upstream.TLS.ClientCertSecretRef.Name,
+		spec.Authentication.Query.SecretRef.Name, spec.TLS.SecretRef.Name, spec.TLS.ClientCASecretRef.Name,
+	}
+	if spec.TLS.IssuerRef.Name != "" {
+		names = append(names, manifests.CertificateName(pool.Name))
+	}
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" })
+}
+
 // poolsOfSecret maps a Secret to the pools that read it.
 func (r *ConnectionPoolReconciler) poolsOfSecret(ctx context.Context, secret client.Object) []reconcile.Request {
+	if secret.GetName() == AuthoritySecret && secret.GetNamespace() == r.Settings.OperatorNamespace {
+		return requests(listPools(ctx, r.Client)) // Nearly all show its certificates.
+	}
 	return requests(listPools(ctx, r.Client, client.InNamespace(secret.GetNamespace()), client.MatchingFields{poolBySecret: secret.GetName()}))
 }
 

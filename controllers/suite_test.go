@@ -54,6 +54,9 @@ var (
 	hands   shiftedClock
 )
 
+// operatorNamespace is where the managers of this suite say they run.
+const operatorNamespace = "poolfleet-system"
+
 // shiftedClock is the real one, put forward.
 type shiftedClock struct {
 	clock.RealClock
@@ -105,6 +108,9 @@ func startManager(ctx context.Context, config *rest.Config, done chan<- error) e
 	if api, err = client.NewWithWatch(config, client.Options{Scheme: scheme()}); err != nil {
 		return err
 	}
+	if err := api.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: operatorNamespace}}); err != nil {
+		return err
+	}
 	config.QPS, config.Burst = 200, 400
 	cluster = config
 	mgr, err := newManager(ctx, config, signals)
@@ -135,7 +141,7 @@ func newManager(ctx context.Context, config *rest.Config, signals *controllers.S
 	if err := controllers.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
-	records, settings := controllers.NewRecords(), controllers.Settings{PoolerImage: "pooler:test", OperatorNamespace: "poolfleet-system"}
+	records, settings := controllers.NewRecords(), controllers.Settings{PoolerImage: "pooler:test", OperatorNamespace: operatorNamespace}
 	err = (&controllers.ConnectionPoolReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Applier: kube.NewApplier(mgr.GetClient(), mgr.GetAPIReader()),
 		Observer: servers, Asker: pods, Records: records, Signals: signals, Clock: &hands,
