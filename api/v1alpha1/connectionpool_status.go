@@ -59,6 +59,10 @@ type ConnectionPoolStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Credentials []ClientCredential `json:"credentials,omitempty"`
 
+	// lookup is what is missing for users to be looked up, in authentication mode Query.
+	// +optional
+	Lookup MissingLookup `json:"lookup,omitzero"`
+
 	// tls is the certificate that clients see.
 	// +optional
 	TLS ServedCertificate `json:"tls,omitzero"`
@@ -110,6 +114,25 @@ type ClientCredential struct {
 	// expiresAt is when it stops working: it was rotated out.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+}
+
+// MissingLookup is what an administrator installs for users to be looked up.
+//
+// +kubebuilder:validation:MinProperties=1
+type MissingLookup struct {
+	// databases of the server that lack the function.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	Databases []string `json:"databases,omitempty"`
+
+	// sql installs it: a superuser runs it in each of the databases.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16384
+	SQL string `json:"sql,omitempty"`
 }
 
 // ServedCertificate is the certificate that clients see.

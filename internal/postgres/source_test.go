@@ -235,6 +235,9 @@ func TestRedactedURLHoldsNoSecret(t *testing.T) {
 	if got := s.RedactedURL(); got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	if got, want := s.AnonymousURL(), strings.Replace(want, "app@", "", 1); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
 	s.Password = "hidden"
 	if text := fmt.Sprintf("%v %+v %#v %s %v", s, s, s, s, []any{s, &s}); strings.Contains(text, "hidden") {
 		t.Errorf("printing a source shows its password: %s", text)

@@ -164,8 +164,17 @@ func (s Source) RedactedURL() string {
 	return s.url(escape(s.User), strings.Join(kept, "&"))
 }
 
+// AnonymousURL is RedactedURL without a user, for those who each have their own.
+func (s Source) AnonymousURL() string {
+	s.User = ""
+	return s.RedactedURL()
+}
+
 func (s Source) url(userinfo, parameters string) string {
-	result := "postgresql://" + userinfo + "@" + net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port))) + "/" + escape(s.Database)
+	if userinfo != "" {
+		userinfo += "@"
+	}
+	result := "postgresql://" + userinfo + net.JoinHostPort(s.Host, strconv.Itoa(int(s.Port))) + "/" + escape(s.Database)
 	if parameters != "" {
 		result += "?" + parameters
 	}

@@ -50,7 +50,8 @@ type Inputs struct {
 	// ExternalHost is where applications outside the cluster reach the poolers; empty
 	// where they do not.
 	ExternalHost string
-	// Login is what the poolers accept.
+	// Login is what the poolers accept; without a user where each application has its
+	// own, and then nothing that is published names one.
 	Login Login
 	// TLSMode is PgBouncer's client_tls_sslmode; empty is disable.
 	TLSMode string
@@ -134,7 +135,7 @@ func ReadLogin(data map[string][]byte) Login {
 }
 
 func secretData(pooled Server, direct string) map[string]string {
-	return map[string]string{
+	data := map[string]string{
 		KeyDatabaseURL: pooled.url(),
 		KeyURI:         pooled.url(),
 		KeyDirectURL:   direct,
@@ -145,9 +146,11 @@ func secretData(pooled Server, direct string) map[string]string {
 		KeyHost:        pooled.Host,
 		KeyPort:        strconv.Itoa(int(pooled.Port)),
 		KeyDatabase:    pooled.Database,
-		KeyUsername:    pooled.User,
-		KeyPassword:    pooled.Password,
 	}
+	if pooled.User != "" {
+		data[KeyUsername], data[KeyPassword] = pooled.User, pooled.Password
+	}
+	return data
 }
 
 func bytesOf(text map[string]string) map[string][]byte {

@@ -74,6 +74,26 @@ func TestURLsSayOfTLSWhatThePoolersDo(t *testing.T) {
 	}
 }
 
+func TestWithoutAUserNothingPublishedNamesOne(t *testing.T) {
+	in := aPool()
+	in.Login, in.Direct, in.TLSMode = Login{}, "postgresql://db.example.com:5432/shop", "require"
+	got := Build(in)
+	want := map[string]string{
+		"DATABASE_URL": "postgresql://shop-pool.demo.svc:5432/shop?sslmode=require",
+		"jdbc-uri":     "jdbc:postgresql://shop-pool.demo.svc:5432/shop?sslmode=require",
+	}
+	for key, url := range want {
+		if string(got.Data[key]) != url {
+			t.Errorf("%s is %s, want %s", key, got.Data[key], url)
+		}
+	}
+	for _, key := range []string{"username", "password"} {
+		if _, there := got.Data[key]; there {
+			t.Errorf("%s is published", key)
+		}
+	}
+}
+
 func TestTheAuthorityOfThePoolersIsPublishedWhereItIsKnown(t *testing.T) {
 	in := aPool()
 	if _, there := Build(in).Data[KeyCA]; there {

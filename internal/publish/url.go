@@ -23,10 +23,13 @@ func (s Server) url() string {
 // jdbcURL spells the server as pgjdbc does. It needs no prepareThreshold=0:
 // PgBouncer keeps prepared statements apart since 1.21 (max_prepared_statements).
 func (s Server) jdbcURL() string {
-	text := "jdbc:postgresql://" + s.address() + "/" + escape(s.Database)
-	text += "?user=" + escape(s.User) + "&password=" + escape(s.Password)
+	text, separator := "jdbc:postgresql://"+s.address()+"/"+escape(s.Database), "?"
+	if s.User != "" {
+		text += "?user=" + escape(s.User) + "&password=" + escape(s.Password)
+		separator = "&"
+	}
 	if s.SSLMode != "" {
-		text += "&sslmode=" + escape(s.SSLMode)
+		text += separator + "sslmode=" + escape(s.SSLMode)
 	}
 	return text
 }

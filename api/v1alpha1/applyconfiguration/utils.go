@@ -45,6 +45,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.LedgerEntryApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LocalSecretReference"):
 		return &apiv1alpha1.LocalSecretReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("MissingLookup"):
+		return &apiv1alpha1.MissingLookupApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("NamespaceClaim"):
 		return &apiv1alpha1.NamespaceClaimApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("OldestTransaction"):

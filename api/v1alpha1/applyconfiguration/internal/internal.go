@@ -216,6 +216,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - username
+    - name: lookup
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.MissingLookup
     - name: observedGeneration
       type:
         scalar: numeric
@@ -309,6 +312,18 @@ var schemaYAML = typed.YAMLObject(`types:
   map:
     fields:
     - name: name
+      type:
+        scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.MissingLookup
+  map:
+    fields:
+    - name: databases
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: sql
       type:
         scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.NamespaceClaim

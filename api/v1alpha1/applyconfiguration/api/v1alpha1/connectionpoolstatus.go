@@ -35,6 +35,8 @@ type ConnectionPoolStatusApplyConfiguration struct {
 	// credentials are those of clients that work now, the published ones first. They
 	// are there in authentication mode Generated.
 	Credentials []ClientCredentialApplyConfiguration `json:"credentials,omitempty"`
+	// lookup is what is missing for users to be looked up, in authentication mode Query.
+	Lookup *MissingLookupApplyConfiguration `json:"lookup,omitempty"`
 	// tls is the certificate that clients see.
 	TLS *ServedCertificateApplyConfiguration `json:"tls,omitempty"`
 	// configRevision is the configuration that the poolers are to run.
@@ -134,6 +136,14 @@ func (b *ConnectionPoolStatusApplyConfiguration) WithCredentials(values ...*Clie
 		}
 		b.Credentials = append(b.Credentials, *values[i])
 	}
+	return b
+}
+
+// WithLookup sets the Lookup field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Lookup field is set to the value of the last call.
+func (b *ConnectionPoolStatusApplyConfiguration) WithLookup(value *MissingLookupApplyConfiguration) *ConnectionPoolStatusApplyConfiguration {
+	b.Lookup = value
 	return b
 }
 
