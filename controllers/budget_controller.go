@@ -74,6 +74,7 @@ func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstr
 		return retryConflict(upstream, err)
 	}
 	r.Records.trust(written)
+	r.Records.SetCounted(seen.pools)
 	if err := r.grant(ctx, ledger, seen.pods); err != nil {
 		return retryConflict(upstream, err)
 	}
@@ -159,7 +160,8 @@ func again(ledger budget.Ledger, seen *sighting) time.Duration {
 	unsettled := slices.ContainsFunc(ledger.Entries, func(e budget.Entry) bool {
 		pod, live := seen.pods[e.UID]
 		ack := seen.acks[e.UID]
-		return !live || e.Held > e.Granted || (e.Granted > 0 && running(pod) && (ack.Gen != e.Gen || ack.Config != e.Config))
+		return !live || e.Held > e.Granted ||
+			(e.Granted > 0 && running(pod) && (ack.Gen != e.Gen || ack.Config != e.Config || seen.turning(e, ack)))
 	})
 	if unsettled || seen.identity.passing() {
 		return settleInterval

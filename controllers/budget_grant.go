@@ -40,6 +40,7 @@ func (r *BudgetReconciler) grant(ctx context.Context, ledger budget.Ledger, pods
 		if err := r.annotate(ctx, pod, poolv1.GrantAnnotation, want.Encode()); err != nil {
 			return fmt.Errorf("granting connections to pod %s: %w", pod.Name, err)
 		}
+		r.Records.SetAsked(pod.UID)
 		log.FromContext(ctx).Info("Granted connections", "pod", klog.KObj(pod), "connections", entry.Granted, "gen", entry.Gen)
 	}
 	return nil

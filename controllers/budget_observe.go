@@ -28,6 +28,8 @@ type sighting struct {
 	// upstream is the name of the server looked at.
 	upstream string
 	pools    []poolv1.ConnectionPool
+	// states are what the pools are to be.
+	states map[types.NamespacedName]poolv1.PoolState
 	// pods by UID, as the cache shows them.
 	pods map[string]*corev1.Pod
 	acks map[string]contract.Status
@@ -60,6 +62,7 @@ type sighting struct {
 func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstream) (*sighting, error) {
 	s := &sighting{
 		now: r.Clock.Now(), upstream: upstream.Name, pods: map[string]*corev1.Pod{}, acks: map[string]contract.Status{}, changed: map[types.NamespacedName]bool{},
+		states: map[types.NamespacedName]poolv1.PoolState{},
 	}
 	s.ledger, s.foreignEntries = r.splitLedger(upstream)
 	s.foreignAccounts = r.foreignAccounts(upstream)
@@ -100,6 +103,7 @@ func (r *BudgetReconciler) readPools(ctx context.Context, upstream *poolv1.Upstr
 	for i := range list.Items {
 		if pool := &list.Items[i]; upstreamOf(r.Records, pool) == upstream.Name {
 			s.pools = append(s.pools, *pool)
+			s.states[client.ObjectKeyFromObject(pool)] = pool.Spec.State
 		}
 	}
 	slices.SortFunc(s.pools, func(a, b poolv1.ConnectionPool) int {

@@ -55,7 +55,7 @@ func (r *BudgetReconciler) ask(ctx context.Context, s *sighting) {
 			s.acks[entry.UID] = known
 			p.mu.Unlock()
 		}
-		owes := !settled(entry, known) || s.leaving(entry.UID)
+		owes := !settled(entry, known) || s.leaving(entry.UID) || s.turning(entry, known)
 		if owes || everyone && entry.Granted > 0 {
 			r.askOne(ctx, s, p, entry)
 		}
@@ -89,12 +89,15 @@ func (r *BudgetReconciler) askOne(ctx context.Context, s *sighting, p *poll, ent
 		p.turns <- struct{}{}
 		defer func() { <-p.turns }()
 		answer, err := r.Asker.Ask(ctx, pod.Status.PodIP, key)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if r.Records.SetAsked(uid) {
+			s.changed[pool] = true
+		}
 		if err != nil || answer.UID != entry.UID {
 			r.noAnswer(ctx, uid, err) // Silence, or another pod that has the address now.
 			return
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
 		s.acks[entry.UID], s.heard[entry.UID] = answer, true
 		changed, refused := r.Records.SetAck(uid, answer, s.now)
 		if changed {
@@ -138,6 +141,12 @@ func settled(entry budget.Entry, ack contract.Status) bool {
 // only a new answer can tell.
 func outdated(entry budget.Entry, ack contract.Status) bool {
 	return ack.Gen == entry.Gen && max(ack.Cap, ack.Current) > entry.Held
+}
+
+// turning is a pod that has yet to pause or to resume, once it has what tells it to.
+func (s *sighting) turning(entry budget.Entry, ack contract.Status) bool {
+	state, ours := s.states[poolOfEntry(entry)]
+	return ours && entry.Granted > 0 && ack.Paused != (state == poolv1.PoolPaused)
 }
 
 // leaving is a pod on its way out: what it says changes without a grant.

@@ -22,7 +22,7 @@ import (
 // converge renders, builds and applies what the pool consists of.
 func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error {
 	account := accountOf(p.upstream, p.pool)
-	if account == nil {
+	if account == nil || r.uncounted(p) {
 		return nil // The server's account comes first; it wakes this pool.
 	}
 	// By what it is entitled to: a loan, which may be called back in a moment, scales nothing.

@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -49,7 +51,7 @@ func (r *ConnectionPoolReconciler) report(ctx context.Context, p *pass, err erro
 // again is when the pass is due once more: at the next look at the server, or
 // soon where nothing tells us that a cause is gone.
 func (r *ConnectionPoolReconciler) again(p *pass, blocked *status.Blocked) time.Duration {
-	if p.comparing {
+	if p.comparing || r.uncounted(p) {
 		return settleInterval
 	}
 	if p.record.Interval == 0 || blocked != nil && blocked.Condition != poolv1.ConditionUpstreamObserved {
@@ -65,7 +67,8 @@ func (r *ConnectionPoolReconciler) facts(p *pass, blocked *status.Blocked) statu
 		Blocked:    blocked,
 		Declared:   p.record.Declared,
 		Observed:   p.record.Good != [32]byte{},
-		Account:    accountFacts(p),
+		Paused:     p.pool.Spec.State == poolv1.PoolPaused,
+		Account:    r.accountFacts(p),
 		Poolers:    poolersOf(p),
 		Config:     r.configFacts(p),
 	}
@@ -76,9 +79,17 @@ func (r *ConnectionPoolReconciler) facts(p *pass, blocked *status.Blocked) statu
 	return f
 }
 
-func accountFacts(p *pass) *status.Account {
+// uncounted reports whether the server's account has yet to take up that the pool
+// wants poolers again: of one that wants none it says that nothing is left.
+func (r *ConnectionPoolReconciler) uncounted(p *pass) bool {
+	line, counted := accountOf(p.upstream, p.pool), r.Records.Counted(client.ObjectKeyFromObject(p.pool))
+	said := valueOr(p.pool.Status.ObservedGeneration, 0) == p.pool.Generation // By the operator that ran before.
+	return line != nil && entitled(line) == 0 && replicasOf(p.pool) > 0 && counted < p.pool.Generation && (counted > 0 || !said)
+}
+
+func (r *ConnectionPoolReconciler) accountFacts(p *pass) *status.Account {
 	line := accountOf(p.upstream, p.pool)
-	if line == nil {
+	if line == nil || r.uncounted(p) {
 		return nil
 	}
 	return &status.Account{
@@ -107,26 +118,37 @@ func poolersOf(p *pass) *status.Poolers {
 }
 
 func (r *ConnectionPoolReconciler) configFacts(p *pass) status.Config {
-	c := status.Config{Revision: p.revision}
-	if c.Revision == "" {
-		c.Revision = p.pool.Status.ConfigRevision
-	}
+	c := status.Config{Revision: cmp.Or(p.revision, p.pool.Status.ConfigRevision)}
+	c.Same = c.Revision == p.pool.Status.ConfigRevision
 	granted := entriesOf(p.upstream, p.pool)
 	for i := range p.pods {
 		pod := &p.pods[i]
 		if !pod.DeletionTimestamp.IsZero() || granted[pod.UID] == 0 {
 			continue // On its way out, where no configuration arrives any more, or not yet started.
 		}
-		c.Pods++
-		ack, ok := r.Records.Ack(pod.UID)
-		if ok && ack.Config == c.Revision {
-			c.Applied++
-		}
-		if ok && ack.Problem != "" {
-			c.Problem = ack.Problem
-		}
+		r.countPod(&c, pod.UID)
 	}
 	return c
+}
+
+// countPod adds what a pod said last. One that was not asked yet, by an operator that
+// has just started, may have said it to the one before.
+func (r *ConnectionPoolReconciler) countPod(c *status.Config, pod types.UID) {
+	c.Pods++
+	ack, heard := r.Records.Ack(pod)
+	switch {
+	case heard && ack.Config == c.Revision:
+		c.Applied++
+	case !heard && !r.Records.Asked(pod):
+		c.Unasked++
+	}
+	if ack.Paused {
+		c.Paused++
+	}
+	// Always the same of several, in whichever order pods are listed.
+	if ack.Problem != "" && (c.Problem == "" || ack.Problem < c.Problem) {
+		c.Problem = ack.Problem
+	}
 }
 
 // statusOf is the status as this pass leaves it. What the pass did not come to
@@ -211,8 +233,13 @@ func (r *ConnectionPoolReconciler) tell(ctx context.Context, pool *poolv1.Connec
 	}
 	logger.Info("Ready changed", "ready", ready.Status, "reason", ready.Reason, "message", ready.Message)
 	kind := corev1.EventTypeNormal
-	if stalled || ready.Status != metav1.ConditionTrue {
+	if stalled || ready.Status != metav1.ConditionTrue && !asked(ready.Reason) {
 		kind = corev1.EventTypeWarning
 	}
 	r.Recorder.Eventf(pool, nil, kind, ready.Reason, "Reconcile", "%s", ready.Message)
+}
+
+// asked reports whether a pool is not ready because its spec says so.
+func asked(reason string) bool {
+	return reason == poolv1.ReasonPaused || reason == poolv1.ReasonScaledToZero
 }

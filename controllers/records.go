@@ -10,6 +10,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/types"
 
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/postgres"
@@ -59,6 +60,8 @@ type Records struct {
 	// told is what was told of pools last, on what is the case and was told of.
 	told map[types.NamespacedName]string
 	on   map[occasion]lasting
+	// counted are the generations of pools that their server's account speaks of.
+	counted map[types.NamespacedName]int64
 }
 
 // poolDemand is what the pods of a pool say of its clients.
@@ -85,6 +88,8 @@ type lasting struct {
 type podRecord struct {
 	ack   contract.Status
 	heard bool
+	// asked is true once this process has told the pod something, or asked it.
+	asked bool
 	// key is what the pod's pool was asked with last. It is kept here so that it outlives
 	// the pool's Secret: a pod that drains is asked to its end.
 	key []byte
@@ -106,6 +111,7 @@ func NewRecords() *Records {
 		pools: map[types.NamespacedName]Record{}, pods: map[types.UID]podRecord{},
 		servers: map[string]serverRecord{}, looks: newLooks(), demands: map[types.NamespacedName]*poolDemand{},
 		told: map[types.NamespacedName]string{}, on: map[occasion]lasting{},
+		counted: map[types.NamespacedName]int64{},
 	}
 }
 
@@ -131,7 +137,25 @@ func (r *Records) ForgetPool(key types.NamespacedName) {
 	delete(r.told, key)
 	r.looks.forgetPool(key)
 	delete(r.demands, key)
+	delete(r.counted, key)
 	maps.DeleteFunc(r.on, func(o occasion, _ lasting) bool { return o.pool == key })
+}
+
+// Counted is the generation of a pool that its server's account speaks of; 0 where this
+// process has not made one.
+func (r *Records) Counted(key types.NamespacedName) int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.counted[key]
+}
+
+// SetCounted notes that an account speaks of pools as they are here.
+func (r *Records) SetCounted(pools []poolv1.ConnectionPool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := range pools {
+		r.counted[types.NamespacedName{Namespace: pools[i].Namespace, Name: pools[i].Name}] = pools[i].Generation
+	}
 }
 
 // Told notes what is told of a pool, and reports whether that is what was told
@@ -197,7 +221,7 @@ func (r *Records) Ack(uid types.UID) (contract.Status, bool) {
 func (r *Records) SetAck(uid types.UID, ack contract.Status, now time.Time) (changed bool, refused int64) {
 	r.notePod(uid, func(pod *podRecord) {
 		old := pod.ack
-		changed = !pod.heard || old.Gen != ack.Gen || old.Config != ack.Config || old.Problem != ack.Problem
+		changed = !pod.heard || old.Gen != ack.Gen || old.Config != ack.Config || old.Problem != ack.Problem || old.Paused != ack.Paused
 		refused = ack.Refused - old.Refused
 		if refused < 0 {
 			refused = ack.Refused // The container started anew, and counts from 0.
@@ -208,6 +232,19 @@ func (r *Records) SetAck(uid types.UID, ack contract.Status, now time.Time) (cha
 		pod.ack, pod.heard, pod.silent = ack, true, time.Time{}
 	})
 	return changed, refused
+}
+
+// Asked reports whether a pod was asked, or told something, since this process started.
+func (r *Records) Asked(uid types.UID) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.pods[uid].asked
+}
+
+// SetAsked notes that a pod was asked or told something, and reports whether that is new.
+func (r *Records) SetAsked(uid types.UID) (first bool) {
+	r.notePod(uid, func(pod *podRecord) { first, pod.asked = !pod.asked, true })
+	return first
 }
 
 // Refusing reports whether logins of a pod were refused in the last minute.
