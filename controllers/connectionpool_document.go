@@ -45,6 +45,7 @@ func serverOf(p *pass) pgbouncer.Server {
 	return pgbouncer.Server{
 		Host: p.source.Host, Port: p.source.Port,
 		User: p.source.User, Password: p.source.Password, TLSMode: p.source.TLSMode,
+		CA: p.source.CA, Certificate: p.source.Certificate, Key: p.source.Key,
 	}
 }
 
