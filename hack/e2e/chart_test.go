@@ -126,6 +126,22 @@ func TestWatchedNamespacesAreAllTheManagerMayTouch(t *testing.T) {
 	}
 }
 
+func TestOfItsOwnNamespaceTheNarrowedManagerMayTouchItsAuthorityAlone(t *testing.T) {
+	rules := rulesOf(t, rendered(t, "watchNamespaces={shop}"), "Role", install.Namespace, "poolfleet-authority")
+	want := []rbacv1.PolicyRule{
+		{APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: []string{"poolfleet-ca"}, Verbs: []string{"get", "list", "watch", "patch"}},
+		{APIGroups: []string{""}, Resources: []string{"secrets"}, Verbs: []string{"create"}},
+	}
+	if diff := cmp.Diff(want, rules); diff != "" {
+		t.Errorf("rules (-want +got):\n%s", diff)
+	}
+	for _, object := range slices.Concat(rendered(t), rendered(t, "watchNamespaces={"+install.Namespace+"}")) {
+		if object.GetName() == "poolfleet-authority" {
+			t.Errorf("%s poolfleet-authority is there beside permissions for every Secret of the namespace", object.GetKind())
+		}
+	}
+}
+
 func TestAPolicyOfWatchedNamespacesLeavesOthersToOtherOperators(t *testing.T) {
 	binding := only(t, rendered(t, "watchNamespaces={shop}"), "ValidatingAdmissionPolicyBinding", "", "poolfleet-grants")
 	got, _, err := unstructured.NestedSlice(binding.Object, "spec", "matchResources", "namespaceSelector", "matchExpressions")

@@ -30,7 +30,7 @@ import (
 func (f *fleet) shortLived(t *testing.T, do func()) {
 	t.Helper()
 	f.change(t, f.pool, func() {
-		f.pool.Spec.Parameters = []poolv1.Parameter{{Name: "server_lifetime", Value: "3"}}
+		f.pool.Spec.Parameters = []poolv1.Parameter{{Name: "server_lifetime", Value: "10"}}
 	})
 	f.awaitApplied(t)
 	do()
@@ -49,7 +49,7 @@ func (f *fleet) passwordAtServerFirst(t *testing.T) {
 	t.Helper()
 	password := f.secretWord()
 	f.server.run(t, fmt.Sprintf("alter role shop password '%s'", password))
-	time.Sleep(6 * time.Second)
+	time.Sleep(14 * time.Second)
 	f.putPassword(t, password)
 	f.awaitObserved(t)
 	f.awaitApplied(t)
@@ -66,7 +66,7 @@ func (f *fleet) passwordInSecretFirst(t *testing.T) {
 	password := f.secretWord()
 	f.putPassword(t, password)
 	f.awaitCondition(t, f.pool, poolv1.ConditionUpstreamObserved, metav1.ConditionFalse, poolv1.ReasonAuthenticationFailed)
-	time.Sleep(3 * time.Second)
+	time.Sleep(10 * time.Second)
 	f.server.run(t, fmt.Sprintf("alter role shop password '%s'", password))
 	f.awaitObserved(t)
 	f.awaitApplied(t)

@@ -57,6 +57,10 @@ func (s *story) annotate(t *testing.T, pod *corev1.Pod, value string, subresourc
 
 // unusedOnPurpose are permissions that a run need not use, each with its reason.
 var unusedOnPurpose = map[string]string{
+	"get certificates.cert-manager.io":                "only where cert-manager is installed and a pool names an issuer",
+	"create certificates.cert-manager.io":             "only where cert-manager is installed and a pool names an issuer",
+	"patch certificates.cert-manager.io":              "only where cert-manager is installed and a pool names an issuer",
+	"delete certificates.cert-manager.io":             "only where cert-manager is installed and a pool names an issuer",
 	"get upstreams.poolfleet.dev":                     "read past the cache when two pools meet a new server at once, which is rare",
 	"patch events.events.k8s.io":                      "an event that comes again is counted up, which a run need not see",
 	"update connectionpools/finalizers.poolfleet.dev": "owner references that block deletion need it where the admission plugin OwnerReferencesPermissionEnforcement is on, as on OpenShift",

@@ -42,6 +42,22 @@ type Steady struct {
 	// Served counts the queries that were answered rightly, Renewed the connections
 	// that a check found closed.
 	Served, Renewed atomic.Int64
+	// longest is how long a client wanted an answer, failures and tries included.
+	longest atomic.Int64
+}
+
+// LongestWait is how long a client wanted an answer at most since it was asked last,
+// tries that failed included.
+func (s *Steady) LongestWait() time.Duration { return time.Duration(s.longest.Swap(0)) }
+
+// waited notes a wait.
+func (s *Steady) waited(d time.Duration) {
+	for {
+		longest := s.longest.Load()
+		if int64(d) <= longest || s.longest.CompareAndSwap(longest, int64(d)) {
+			return
+		}
+	}
 }
 
 // Failure is something that went wrong for a client.
@@ -88,14 +104,17 @@ type steadyClient struct {
 
 func (c *steadyClient) run(ctx context.Context) {
 	defer c.leave(ctx)
+	wanted := time.Now()
 	for ctx.Err() == nil {
 		if err := c.once(context.WithoutCancel(ctx)); err != nil {
 			c.leave(ctx)
 			pause(ctx, 200*time.Millisecond)
 			continue
 		}
+		c.waited(time.Since(wanted))
 		c.Served.Add(1)
 		pause(ctx, about(c.Rest))
+		wanted = time.Now()
 	}
 }
 

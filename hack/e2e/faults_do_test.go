@@ -1,0 +1,110 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/hack/e2e/internal/install"
+	"github.com/poolfleet/poolfleet/internal/contract"
+)
+
+// processesOf are the processes whose directory under /proc is found right.
+func processesOf(t *testing.T, right func(dir string) bool) []int {
+	t.Helper()
+	dirs, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pids []int
+	for _, dir := range dirs {
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && right(dir) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+func cmdline(dir string) string {
+	data, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+	if err != nil {
+		return "" // It has ended.
+	}
+	return string(data)
+}
+
+// fillsDisk leaves a pooler no room for new files, while it is told to change them,
+// and then gives the room back.
+func (f *fleet) fillsDisk(t *testing.T) {
+	t.Helper()
+	name := filepath.Join(poolerRoot(t, f.readyPods(t)[0]), contract.RunDir, "fill")
+	if err := fill(name); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("filling the volume ended with %v, want that it is full", err)
+	}
+	f.change(t, f.pool, func() { f.pool.Spec.Clients.MaxConnections = 4500 })
+	f.awaitCondition(t, f.pool, poolv1.ConditionConfigApplied, metav1.ConditionFalse, poolv1.ReasonReloading)
+	time.Sleep(5 * time.Second)
+	if err := os.Remove(name); err != nil {
+		t.Fatal(err)
+	}
+	f.awaitApplied(t)
+}
+
+// fill writes until there is no room.
+func fill(name string) error {
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	zeros := []byte(strings.Repeat("0", 4096))
+	for {
+		if _, err := file.Write(zeros); err != nil {
+			return err
+		}
+	}
+}
+
+// losesManager has nobody there who grants, and a pooler replaced meanwhile: the new
+// one waits for a grant.
+func (f *fleet) losesManager(t *testing.T) {
+	t.Helper()
+	f.manage(t, 0)
+	pod := f.readyPods(t)[0]
+	f.delete(t, &pod)
+	f.awaitGone(t, map[types.UID]int32{pod.UID: 0})
+	time.Sleep(20 * time.Second)
+	if ready := len(f.readyPods(t)); ready != 2 {
+		t.Errorf("%d poolers are ready without anyone to grant, want the 2 that were there", ready)
+	}
+	f.manage(t, 1)
+}
+
+// manage sets how many managers run.
+func (f *fleet) manage(t *testing.T, replicas int32) {
+	t.Helper()
+	deployment := &appsv1.Deployment{ObjectMeta: metav1.ObjectMeta{Namespace: install.Namespace, Name: install.Manager}}
+	f.change(t, deployment, func() { deployment.Spec.Replicas = &replicas })
+	eventually(t, "the managers have come or gone", func() error {
+		f.get(t, deployment)
+		if deployment.Status.ReadyReplicas != replicas || deployment.Status.Replicas != replicas {
+			return errors.New("they have not")
+		}
+		return nil
+	})
+}
