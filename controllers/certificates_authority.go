@@ -87,7 +87,7 @@ func (r *ConnectionPoolReconciler) makeAuthority(ctx context.Context, key types.
 // renewAuthority gives the authority a new root certificate. The one before is good
 // for years still, so whoever fails to write it, or is late, goes on with that.
 func (r *ConnectionPoolReconciler) renewAuthority(ctx context.Context, secret *corev1.Secret, old certificates.Authority) certificates.Authority {
-	logger := log.FromContext(ctx).WithValues("secret", klog.KObj(secret))
+	logger := klog.LoggerWithValues(log.FromContext(ctx), "secret", klog.KObj(secret))
 	renewed, err := old.Renew(rand.Reader, r.Clock.Now())
 	if err == nil {
 		before := secret.DeepCopy()

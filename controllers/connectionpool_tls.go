@@ -75,7 +75,7 @@ func (r *ConnectionPoolReconciler) secureClients(ctx context.Context, p *pass, i
 	p.clientTLS.Certificate, p.clientTLS.Key, p.clientCA = shown.Pair.Certificate, shown.Pair.Key, shown.authority
 	p.security.known, p.security.shown, p.security.note = true, &shown, noteOn(shown, p.pool, r.Clock.Now())
 	if before, err := parsePair(inForce); err == nil && !before.Leaf.Equal(shown.Leaf) {
-		p.security.changed = r.whyRenewed(p.pool, before, shown)
+		p.security.changed = whyRenewed(p.pool, before, shown)
 	}
 	return nil
 }
@@ -159,7 +159,7 @@ func noteOn(shown served, pool *poolv1.ConnectionPool, now time.Time) string {
 }
 
 // whyRenewed says why clients see another certificate than before.
-func (r *ConnectionPoolReconciler) whyRenewed(pool *poolv1.ConnectionPool, before certificates.Certificate, now served) string {
+func whyRenewed(pool *poolv1.ConnectionPool, before certificates.Certificate, now served) string {
 	switch {
 	case now.issuer != pool.Status.TLS.Issuer:
 		return "It comes from another issuer, as spec.tls asks"

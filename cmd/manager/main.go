@@ -8,11 +8,13 @@ package main
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -27,6 +29,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/controllers"
+	"github.com/poolfleet/poolfleet/internal/certificates"
 	"github.com/poolfleet/poolfleet/internal/kube"
 	"github.com/poolfleet/poolfleet/internal/postgres"
 )
@@ -103,7 +106,7 @@ func run(o options) error {
 func managerOptions(o options) ctrl.Options {
 	return ctrl.Options{
 		Scheme:                        scheme(),
-		Cache:                         cacheOptions(split(o.watchNamespaces)),
+		Cache:                         cacheOptions(split(o.watchNamespaces), o.operatorNamespace),
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress:        o.probeAddress,
 		LeaderElection:                o.leaderElect,
@@ -113,8 +116,9 @@ func managerOptions(o options) ctrl.Options {
 	}
 }
 
-// cacheOptions keep in memory what is ours: of pods, only those of poolers.
-func cacheOptions(namespaces []string) cache.Options {
+// cacheOptions keep in memory what is ours: of pods, only those of poolers, and
+// outside of the namespaces only the Secret of the operator's authority.
+func cacheOptions(namespaces []string, operatorNamespace string) cache.Options {
 	opts := cache.Options{
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.Pod{}: {Label: labels.SelectorFromSet(labels.Set{"app.kubernetes.io/managed-by": "poolfleet"})},
@@ -125,6 +129,11 @@ func cacheOptions(namespaces []string) cache.Options {
 		for _, ns := range namespaces {
 			opts.DefaultNamespaces[ns] = cache.Config{}
 		}
+		secrets := maps.Clone(opts.DefaultNamespaces)
+		if _, watched := secrets[operatorNamespace]; !watched && operatorNamespace != "" {
+			secrets[operatorNamespace] = cache.Config{FieldSelector: fields.OneTermEqualSelector("metadata.name", controllers.AuthoritySecret)}
+		}
+		opts.ByObject[&corev1.Secret{}] = cache.ByObject{Namespaces: secrets}
 	}
 	return opts
 }
@@ -143,13 +152,15 @@ func setUp(mgr manager.Manager, o options, cidrs []netip.Prefix) error {
 	settings := controllers.Settings{
 		PoolerImage: o.poolerImage, PullPolicy: corev1.PullPolicy(o.poolerPullPolicy),
 		OperatorNamespace: o.operatorNamespace, Namespaces: split(o.watchNamespaces),
+		ClusterDomain: clusterDomain(o.operatorNamespace),
 	}
 	records, signals, asker := controllers.NewRecords(), controllers.NewSignals(), controllers.NewHTTPAsker()
+	observer := postgres.NewObserver(postgres.Options{AllowedCIDRs: cidrs})
 	pools := &controllers.ConnectionPoolReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(),
 		Applier:  kube.NewApplier(mgr.GetClient(), mgr.GetAPIReader()),
-		Observer: postgres.NewObserver(postgres.Options{AllowedCIDRs: cidrs}),
-		Asker:    asker, Records: records, Signals: signals, Clock: clock.RealClock{},
+		Observer: observer, Lookups: observer,
+		Asker: asker, Records: records, Signals: signals, Clock: clock.RealClock{},
 		Recorder: mgr.GetEventRecorder("poolfleet"), Settings: settings,
 	}
 	if err := pools.SetupWithManager(mgr); err != nil {
@@ -170,6 +181,15 @@ func setUp(mgr manager.Manager, o options, cidrs []netip.Prefix) error {
 		return fmt.Errorf("adding the readiness check: %w", err)
 	}
 	return nil
+}
+
+// clusterDomain is empty where this does not run in a pod that resolves names of the cluster.
+func clusterDomain(operatorNamespace string) string {
+	text, err := os.ReadFile("/etc/resolv.conf")
+	if err != nil {
+		return ""
+	}
+	return certificates.ClusterDomain(string(text), operatorNamespace)
 }
 
 func prefixes(list string) ([]netip.Prefix, error) {
