@@ -19,6 +19,8 @@ import (
 type Paths struct {
 	// RunDir holds the files below and the console's socket.
 	RunDir string
+	// ListenAddress is the address that clients reach; empty is all there are.
+	ListenAddress string
 	// ListenPort is where clients connect; 0 is 5432. The socket's name ends in it too.
 	ListenPort uint16
 	// CAFile holds the certificates that a server's is verified with; empty is

@@ -27,6 +27,7 @@ func (r Rendering) settings() map[string]string {
 	settings := map[string]string{
 		"auth_file":       r.Paths.Userlist(),
 		"auth_hba_file":   r.Paths.HBA(),
+		"listen_addr":     cmp.Or(r.Paths.ListenAddress, "*"),
 		"listen_port":     strconv.Itoa(int(r.Paths.Port())),
 		"max_client_conn": strconv.Itoa(int(cfg.MaxClientConnections)),
 		"pool_mode":       string(cfg.Mode),
@@ -106,7 +107,6 @@ var constants = map[string]string{
 	"tcp_user_timeout": "30000", // Milliseconds.
 
 	// Listening. Workers connect in bursts.
-	"listen_addr":    "*",
 	"listen_backlog": "1024",
 	"pidfile":        "", // A stale one would keep PgBouncer from starting.
 	"so_reuseport":   "0",

@@ -18,6 +18,7 @@ func (s *Supervisor) write(rendering pgbouncer.Rendering) error {
 	s.relay.hide(rendering.Config.Secrets())
 	rendering.Paths = s.Options.paths()
 	rendering.Config.Paused = rendering.Config.Paused || s.patience.held
+	rendering.Peers = s.peering.want
 	files, err := rendering.Files()
 	if err != nil {
 		return fmt.Errorf("the configuration can not be run: %w", err)
@@ -27,7 +28,7 @@ func (s *Supervisor) write(rendering pgbouncer.Rendering) error {
 			return err
 		}
 	}
-	s.written = files.TLS
+	s.written, s.peering.written = files.TLS, rendering.Peers
 	return nil
 }
 

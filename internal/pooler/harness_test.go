@@ -43,6 +43,8 @@ type pod struct {
 	uid     string
 	options pooler.Options
 	log     *lockedBuffer
+	// granted and peers are the pod's annotations.
+	granted, peers string
 	// as is what all clients have in common; nil is nothing.
 	as func(*pgx.ConnConfig)
 
@@ -75,7 +77,7 @@ func aPod(t *testing.T) *pod {
 			return cmd
 		},
 	}
-	publish(t, p.options.PodDir, map[string]string{contract.UIDFile: p.uid, contract.GrantFile: ""})
+	p.publishPod()
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
@@ -188,7 +190,14 @@ func (p *pod) grant(gen int64, share int32, config string) {
 
 func (p *pod) annotate(g contract.Grant) {
 	p.t.Helper()
-	publish(p.t, p.options.PodDir, map[string]string{contract.UIDFile: p.uid, contract.GrantFile: g.Encode()})
+	p.granted = g.Encode()
+	p.publishPod()
+}
+
+// publishPod lays down what stands in the pod's annotations.
+func (p *pod) publishPod() {
+	p.t.Helper()
+	publish(p.t, p.options.PodDir, map[string]string{contract.UIDFile: p.uid, contract.GrantFile: p.granted, contract.PeersFile: p.peers})
 }
 
 // get asks the pooler over HTTP; key signs the request where there is one.

@@ -26,6 +26,8 @@ import (
 type Options struct {
 	// ConfigDir, PodDir and RunDir are those of package contract.
 	ConfigDir, PodDir, RunDir string
+	// ListenAddress is the address that PgBouncer listens at; empty is all there are.
+	ListenAddress string
 	// ClientPort is where PgBouncer listens.
 	ClientPort uint16
 	// StatusAddress is where health and status are served, "host:port".
@@ -81,7 +83,7 @@ func (o Options) paths() pgbouncer.Paths {
 	if o.Root != "" {
 		inside = "/" + strings.TrimPrefix(strings.TrimPrefix(o.RunDir, filepath.Clean(o.Root)), "/")
 	}
-	return pgbouncer.Paths{RunDir: inside, ListenPort: o.ClientPort, CAFile: o.CAFile}
+	return pgbouncer.Paths{RunDir: inside, ListenAddress: o.ListenAddress, ListenPort: o.ClientPort, CAFile: o.CAFile}
 }
 
 func (o Options) admin() pgbouncer.Admin {

@@ -22,7 +22,7 @@ type patience struct {
 // pause makes PgBouncer pause or go on, as the configuration in force asks. It does
 // not wait for transactions to end: nothing else waits for them either.
 func (s *Supervisor) pause(ctx context.Context) error {
-	if s.process == nil || s.sample == nil || s.running.doc == nil || s.leaving != nil {
+	if s.process == nil || s.sample == nil || s.running.doc == nil {
 		return nil
 	}
 	cfg, p := s.running.doc.PgBouncer, &s.patience

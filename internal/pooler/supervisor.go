@@ -4,6 +4,7 @@
 package pooler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ type Supervisor struct {
 	mem memory
 	// refused are the revisions that PgBouncer did not take, and its words.
 	refused map[string]string
+	peering peering
 
 	// process is nil while PgBouncer does not run.
 	process *process
@@ -127,6 +129,7 @@ func (s *Supervisor) end() <-chan struct{} {
 func (s *Supervisor) look() {
 	s.in = readInbox(s.ConfigDir, s.PodDir)
 	s.mem = s.mem.of(s.in.uid)
+	s.lookForPeers()
 	if s.in.doc != nil {
 		s.relay.hide(s.in.doc.PgBouncer.Secrets())
 	}
@@ -141,13 +144,13 @@ func (s *Supervisor) Step(ctx context.Context) {
 	s.notice()
 	s.observe(ctx)
 	want := decide(s.mem, s.in, s.refused)
-	s.problem = want.problem
+	s.problem = cmp.Or(want.problem, s.peering.problem)
 	err := s.see(want)
 	if err == nil {
 		err = s.toward(ctx, want)
 	}
-	if err == nil {
-		err = s.pause(ctx)
+	if err == nil && s.leaving == nil {
+		err = errors.Join(s.pause(ctx), s.join(ctx))
 	}
 	if err == nil {
 		err = s.pace(ctx)
