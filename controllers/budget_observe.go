@@ -260,7 +260,9 @@ func (r *BudgetReconciler) overdue(pod *corev1.Pod, now time.Time) bool {
 	if gone := pod.DeletionTimestamp; gone != nil {
 		return now.After(gone.Time)
 	}
-	since := r.Records.Unready(pod.UID, told(pod) != nil && !ready(pod), now)
+	grant := told(pod)
+	tried := grant != nil && grant.Share > 0
+	since := r.Records.Unready(pod.UID, grant != nil && !ready(pod), tried, now)
 	return since%secondChance > patience
 }
 

@@ -51,10 +51,12 @@ func (s *seat) serves() bool { return s.now() > 0 && s.pod.Ready }
 
 func (s *seat) overdue() bool { return s.pod.Overdue && !s.pod.Ready }
 
-// compareAge orders the younger before the older. Of the same age, one that never
-// had a grant is the younger: creation times are whole seconds.
+// compareAge orders the younger before the older. Creation times are whole seconds:
+// of the same, one that never had a grant is the younger, then one that has not had
+// its turn for longer.
 func compareAge(a, b *seat) int {
-	return cmp.Or(-cmp.Compare(a.pod.Created, b.pod.Created), compareBool(a.known, b.known), compareEntries(a.Entry, b.Entry))
+	return cmp.Or(-cmp.Compare(a.pod.Created, b.pod.Created), compareBool(a.known, b.known),
+		cmp.Compare(a.Gen, b.Gen), compareEntries(a.Entry, b.Entry))
 }
 
 // byTurn is the order of those that are alike otherwise: the younger first, but of
@@ -91,9 +93,9 @@ func takeBack(seated, waiting []*seat) (leaver, comer *seat) {
 }
 
 // makeWay has the one of the seated that served longest make way for the youngest
-// that waits. While some serve and some do not, a try is under way; where none
-// serves, there is nothing to lose. Where one that waits has a grant, fewer fit than
-// before: it goes in this pass, and no other beside it.
+// that waits and displaces it. While some serve and some do not, a try is under way;
+// where none serves, there is nothing to lose. Where one that waits has a grant, fewer
+// fit than before: it goes in this pass, and no other beside it.
 func makeWay(seated, waiting []*seat) (leaver, comer *seat) {
 	serving := 0
 	for _, s := range seated {
@@ -103,15 +105,16 @@ func makeWay(seated, waiting []*seat) (leaver, comer *seat) {
 	}
 	underWay := serving > 0 && serving < len(seated)
 	fewer := slices.ContainsFunc(waiting, func(s *seat) bool { return s.now() > 0 })
-	if underWay || fewer || len(seated) == 0 {
+	if underWay || fewer {
 		return nil, nil
 	}
-	leaver = slices.MinFunc(seated, compareService)
-	comers := slices.DeleteFunc(slices.Clone(waiting), func(s *seat) bool { return s.overdue() || !displaces(s, leaver) })
-	if len(comers) == 0 {
-		return nil, nil
+	for _, leaver := range slices.SortedFunc(slices.Values(seated), compareService) {
+		comers := slices.DeleteFunc(slices.Clone(waiting), func(s *seat) bool { return s.overdue() || !displaces(s, leaver) })
+		if len(comers) > 0 {
+			return leaver, slices.MinFunc(comers, compareAge)
+		}
 	}
-	return leaver, slices.MinFunc(comers, compareAge)
+	return nil, nil
 }
 
 // displaces is a strict order but for pods of the same second and of two templates:

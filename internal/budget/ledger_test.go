@@ -279,6 +279,18 @@ func TestNext(t *testing.T) {
 			map[string]string{"shop-b": "3:0/0", "shop-a": "5:0/2"},
 		},
 		{
+			"one of another template than a sibling of the same second makes way, whichever comes first by name",
+			aScene(4, shop(floor(2))).settled("shop-b", 1, 2, inTheSameSecond, anotherTemplate).settled("shop-c", 1, 2, inTheSameSecond).
+				pod("shop-d", unready, inTheSameSecond, anotherTemplate),
+			map[string]string{"shop-b": "1:2/2", "shop-c": "2:0/2"},
+		},
+		{
+			"of pods of the same second that were parked, the one whose turn is longer ago comes first",
+			aScene(4, shop(floor(2))).settled("shop-a", 9, 0, unready, inTheSameSecond).settled("shop-b", 6, 0, unready, inTheSameSecond, anotherTemplate).
+				settled("shop-c", 7, 2),
+			map[string]string{"shop-a": "9:0/0", "shop-b": "10:2/2", "shop-c": "7:2/2"},
+		},
+		{
 			"one that is parked because fewer fit is the only one that goes in that pass",
 			aScene(3, shop(floor(2))).settled("shop-a", 1, 2).settled("shop-b", 1, 2).pod("shop-c", unready),
 			map[string]string{"shop-a": "2:0/2", "shop-b": "1:2/2"},

@@ -9,9 +9,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/controllers"
 	"github.com/poolfleet/poolfleet/internal/budget"
 	"github.com/poolfleet/poolfleet/internal/contract"
 )
@@ -108,24 +108,33 @@ func (l *leader) canLearn(uid string) int32 {
 }
 
 // budget is what pools may take by what this leader knows of the server: the newest
-// good look on behalf of any pool. One that came in during the pass may not be in it.
+// good look on behalf of any pool. What came in or was read anew during the pass may
+// not be in it.
 func (l *leader) budget(u *poolv1.Upstream) int32 {
 	most := int32(0)
 	for _, looks := range l.lookedAt {
-		known := budget.Capacity{
-			MaxConnections:    value(u.Status.Capacity.MaxConnections),
-			SuperuserReserved: value(u.Status.Capacity.SuperuserReserved), Reserved: value(u.Status.Capacity.Reserved),
+		for _, listed := range l.poolsRead {
+			most = max(most, newest(looks, listed, u).Budget(reserveOf(u)).Connections)
 		}
-		var newest time.Time
-		for _, pool := range l.listed[pools].sorted() {
-			if r := looks[client.ObjectKeyFromObject(pool)]; r.SeenAt.After(newest) {
-				o := r.Observation
-				newest, known = r.SeenAt, budget.Capacity{MaxConnections: o.MaxConnections, SuperuserReserved: o.SuperuserReserved, Reserved: o.Reserved}
-			}
-		}
-		most = max(most, known.Budget(reserveOf(u)).Connections)
 	}
 	return most
+}
+
+// newest is the capacity by the newest good look for one of these pools, else as the
+// Upstream's status has it.
+func newest(looks map[types.NamespacedName]controllers.Record, listed snapshot, u *poolv1.Upstream) budget.Capacity {
+	known := budget.Capacity{
+		MaxConnections:    value(u.Status.Capacity.MaxConnections),
+		SuperuserReserved: value(u.Status.Capacity.SuperuserReserved), Reserved: value(u.Status.Capacity.Reserved),
+	}
+	var at time.Time
+	for pool := range listed {
+		if r := looks[pool]; r.SeenAt.After(at) {
+			o := r.Observation
+			at, known = r.SeenAt, budget.Capacity{MaxConnections: o.MaxConnections, SuperuserReserved: o.SuperuserReserved, Reserved: o.Reserved}
+		}
+	}
+	return known
 }
 
 // reserveOf is what the Upstream's administrator keeps from pools.
@@ -151,7 +160,7 @@ func (w *world) checkFreed(e poolv1.LedgerEntry) {
 // while more is held than there is.
 func (w *world) checkEntry(l *leader, old, e poolv1.LedgerEntry) {
 	was := min(value(old.Granted), value(old.Held))
-	if rises := *e.Granted > was && *e.Gen != value(old.Gen); rises && !l.reachable() && *e.Granted > l.canLearn(e.UID) {
+	if rises := *e.Granted > was && *e.Gen != value(old.Gen); rises && !l.reached && *e.Granted > l.canLearn(e.UID) {
 		w.violate("I6: %s is raised from %d to %d, and no look at the server was good", e.UID, was, *e.Granted)
 	}
 	if p := w.byUID(e.UID); p != nil && *e.Held < value(old.Held) && !p.hasSaid(value(old.Gen), *e.Held) {

@@ -61,8 +61,12 @@ type leader struct {
 	// newest look found nothing.
 	looks  map[types.NamespacedName]controllers.Record
 	failed map[types.NamespacedName]bool
-	// lookedAt are the looks at the begin of the pass, and after each that came in since.
-	lookedAt []map[types.NamespacedName]controllers.Record
+	// reached is whether some look was good when the pass began, or one has been since.
+	reached bool
+	// lookedAt are the looks at the begin of the pass, and after each that came in since;
+	// poolsRead are the pools as the pass read them.
+	lookedAt  []map[types.NamespacedName]controllers.Record
+	poolsRead []snapshot
 	// hearing chooses which pods' answers arrive, and how old they are.
 	hearing int
 	// heard is what each pod said to this leader last, listed the objects as it read
@@ -130,6 +134,9 @@ func (l *leader) wire() {
 
 func (l *leader) cached(k kind) snapshot {
 	l.listed[k] = l.w.api.history[k][l.seen[k]]
+	if k == pools {
+		l.poolsRead = append(l.poolsRead, l.listed[k])
+	}
 	return l.listed[k]
 }
 
@@ -153,6 +160,7 @@ func (l *leader) begin() {
 	if l.passes++; l.passes%32 == 0 {
 		l.reconciler.Signals = controllers.NewSignals()
 	}
+	l.reached, l.poolsRead = l.reachable(), nil
 	l.lookedAt = []map[types.NamespacedName]controllers.Record{maps.Clone(l.looks)}
 	for _, p := range l.w.pods {
 		p.saidBefore[l] = len(p.said)
@@ -279,6 +287,7 @@ func (l *leader) look(pool types.NamespacedName) {
 		l.looks[pool] = record
 		l.lookedAt = append(l.lookedAt, maps.Clone(l.looks))
 		delete(l.failed, pool)
+		l.reached = true
 	} else {
 		record.Problem = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonUnreachable, "nothing answers")
 		l.failed[pool] = true
