@@ -232,14 +232,14 @@ func (r *ConnectionPoolReconciler) tell(ctx context.Context, pool *poolv1.Connec
 		return
 	}
 	logger.Info("Ready changed", "ready", ready.Status, "reason", ready.Reason, "message", ready.Message)
-	kind := corev1.EventTypeNormal
-	if stalled || ready.Status != metav1.ConditionTrue && !asked(ready.Reason) {
-		kind = corev1.EventTypeWarning
+	kind := corev1.EventTypeWarning
+	if !stalled && asAsked(*ready) {
+		kind = corev1.EventTypeNormal
 	}
 	r.Recorder.Eventf(pool, nil, kind, ready.Reason, "Reconcile", "%s", ready.Message)
 }
 
-// asked reports whether a pool is not ready because its spec says so.
-func asked(reason string) bool {
-	return reason == poolv1.ReasonPaused || reason == poolv1.ReasonScaledToZero
+// asAsked reports whether a pool is as its spec asks: ready, unless it is to be otherwise.
+func asAsked(ready metav1.Condition) bool {
+	return ready.Status == metav1.ConditionTrue || ready.Reason == poolv1.ReasonPaused || ready.Reason == poolv1.ReasonScaledToZero
 }

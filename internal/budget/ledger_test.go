@@ -35,7 +35,7 @@ func (s *scene) entry(pod string, gen int64, granted, held int32) *scene {
 	s.ledger.Gen = max(s.ledger.Gen, gen)
 	s.ledger.Entries = append(s.ledger.Entries, budget.Entry{
 		UID: pod, Namespace: "apps", Pod: pod, Pool: poolOf(pod), Gen: gen, Granted: granted, Held: held,
-		Peer: int32(len(s.ledger.Entries) + 1), //nolint:gosec // A scene is small.
+		Peer: int32(len(s.ledger.Entries) + 1),
 	})
 	return s
 }

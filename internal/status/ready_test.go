@@ -39,7 +39,8 @@ func TestAPauseIsWhatWasAskedFor(t *testing.T) {
 		says  string
 	}{
 		"every pooler holds its clients": {
-			paused(), []string{"Ready=False/Paused", "UpstreamObserved=True/Observed"},
+			paused(),
+			[]string{"Ready=False/Paused", "UpstreamObserved=True/Observed"},
 			"spec.state is Paused: 2 of 2 poolers hold their clients until it is Running",
 		},
 		"a transaction has yet to end": {
