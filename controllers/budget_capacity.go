@@ -40,6 +40,9 @@ func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) 
 	var newest Record
 	for i := range s.pools {
 		record := r.Records.Pool(client.ObjectKeyFromObject(&s.pools[i]))
+		if lookedUp(&s.pools[i]) {
+			s.roles[budget.PoolKey{Namespace: s.pools[i].Namespace, Name: s.pools[i].Name}] = 0 // Any role.
+		}
 		if record.Upstream != upstream.Name {
 			continue
 		}
@@ -47,7 +50,7 @@ func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) 
 		if !s.identity.counts(record.Observation) {
 			continue // What is at this address now has yet to be judged.
 		}
-		if oid := record.Observation.RoleOID; oid != 0 {
+		if oid := record.Observation.RoleOID; oid != 0 && !lookedUp(&s.pools[i]) {
 			s.roles[budget.PoolKey{Namespace: s.pools[i].Namespace, Name: s.pools[i].Name}] = int64(oid)
 		}
 		s.look.pooled = s.look.pooled || record.Pooled

@@ -58,6 +58,7 @@ type ConnectionPoolReconciler struct {
 	Live     client.Reader
 	Applier  *kube.Applier
 	Observer ServerObserver
+	Lookups  LookupObserver
 	Asker    StatusAsker
 	Records  *Records
 	Signals  *Signals

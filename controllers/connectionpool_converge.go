@@ -42,7 +42,7 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	if err != nil {
 		return err
 	}
-	published := publish.Build(publication(p, own.keyring.Published().Login))
+	published := publish.Build(anonymous(p, publication(p, own.keyring.Published().Login)))
 	p.revision, p.urls = revision, poolv1.PublishedURLs(published.URLs)
 	in := manifests.FromPool(p.pool)
 	in.Replicas, in.Image, in.ImagePullPolicy = p.bounded, cmp.Or(in.Image, r.Settings.PoolerImage), r.Settings.PullPolicy

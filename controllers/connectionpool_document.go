@@ -31,6 +31,9 @@ func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 		Parameters:               parametersOf(p.pool),
 	}
 	admit(p, own, &config)
+	if err := lookUp(p, own.document.PgBouncer.Lookup, &config); err != nil {
+		return contract.Document{}, err
+	}
 	if err := pgbouncer.Validate(config); err != nil {
 		return contract.Document{}, status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonRejected, "%s", err.Error())
 	}

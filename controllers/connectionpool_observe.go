@@ -57,6 +57,8 @@ type pass struct {
 	clientCA  string
 	// security is what else is known of TLS to clients.
 	security clientSecurity
+	// lookup is how users are looked up, in that authentication mode.
+	lookup userLookup
 	// keyring is what clients may log in with, as wish asks; rotated is true where
 	// applications can read another credential than before.
 	keyring publish.Keyring
@@ -80,7 +82,10 @@ func (r *ConnectionPoolReconciler) observe(ctx context.Context, p *pass) error {
 	if err := r.resolve(ctx, p); err != nil {
 		return err
 	}
-	return allowed(p)
+	if err := allowed(p); err != nil {
+		return err
+	}
+	return r.seeLookup(ctx, p)
 }
 
 // readKnown reads what earlier passes led to, so that a pass that is stopped early

@@ -74,7 +74,7 @@ func (r *ConnectionPoolReconciler) facts(p *pass, blocked *status.Blocked) statu
 	}
 	if blocked == nil {
 		f.Probe = p.record.Problem
-		f.Config.Kept, f.Config.Note = p.security.problem, p.security.note
+		f.Config.Kept, f.Config.Note = cmp.Or(p.lookup.kept, p.security.problem), p.security.note
 	}
 	return f
 }
@@ -172,6 +172,7 @@ func (r *ConnectionPoolReconciler) statusOf(p *pass, facts status.Facts) poolv1.
 			RoleConnectionLimit: o.RoleLimit, DatabaseConnectionLimit: o.DatabaseLimit,
 		}
 	}
+	s.Lookup = missingLookup(p, s.Lookup)
 	if a := facts.Account; a != nil {
 		s.ServerConnections = poolv1.GrantedConnections{Granted: new(a.Granted), Share: new(a.Share), Entitled: new(a.Entitled)}
 	}

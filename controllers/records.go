@@ -44,6 +44,8 @@ type Record struct {
 	Declared *int32
 	// Pooled is true when a pooler stands between the pool and the server.
 	Pooled bool
+	// lookup is what the last look at how users are looked up came to.
+	lookup lookupRecord
 }
 
 // Records holds the record of every pool, the last word of every pod, and what was

@@ -144,7 +144,7 @@ func newManager(ctx context.Context, config *rest.Config, signals *controllers.S
 	records, settings := controllers.NewRecords(), controllers.Settings{PoolerImage: "pooler:test", OperatorNamespace: operatorNamespace}
 	err = (&controllers.ConnectionPoolReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Applier: kube.NewApplier(mgr.GetClient(), mgr.GetAPIReader()),
-		Observer: servers, Asker: pods, Records: records, Signals: signals, Clock: &hands,
+		Observer: servers, Lookups: postgres.NewObserver(postgres.Options{}), Asker: pods, Records: records, Signals: signals, Clock: &hands,
 		Recorder: mgr.GetEventRecorder("poolfleet"), Settings: settings,
 	}).SetupWithManager(mgr)
 	if err != nil {

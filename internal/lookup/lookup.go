@@ -45,6 +45,10 @@ func Query() string {
 	return "SELECT name, secret FROM " + qualified() + "($1::pg_catalog.text)"
 }
 
+// Nobody is a query in its place that finds nobody, for a function that must not be
+// believed.
+func Nobody() string { return "SELECT '" + nobody + "', '" + noSecret + "' WHERE $1 <> ''" }
+
 // Probe calls the function and returns whether it let itself be called: one value, an
 // error otherwise.
 func Probe() string {
@@ -101,6 +105,10 @@ const marker = "poolfleet user lookup, version "
 // be called so.
 const nobody = "pg_nobody"
 
+// noSecret is a SCRAM secret that no password fits: its keys are zeros, and nobody
+// knows what SHA-256 makes zeros of.
+var noSecret = "SCRAM-SHA-256$4096:" + strings.Repeat("A", 22) + "==$" + strings.Repeat("A", 43) + "=:" + strings.Repeat("A", 43) + "="
+
 // body finds a role that may log in through a pool. Refused are superusers and who can
 // become one by SET ROLE, roles of replication, roles whose password has expired
 // (CVE-2025-2291) or is not a SCRAM secret, the role that looks others up, and names
@@ -109,15 +117,13 @@ const nobody = "pg_nobody"
 //
 // There is always one row, with a secret. Without a row PgBouncer 1.26 lets in, with
 // an empty password, who gives a name that it has known before; a null secret it takes
-// for the password "md5". Who is refused is nobody, with random keys: no password
-// leads to them, and PgBouncer keeps one name, however many are tried.
+// for the password "md5". Who is refused is nobody, with no secret, so that PgBouncer keeps
+// one name, however many are tried.
 func body() string {
 	return fmt.Sprintf(`
   /* %s%d */
-  SELECT coalesce(found.name, '%s'), coalesce(found.secret,
-    'SCRAM-SHA-256$4096:' || encode(uuid_send(gen_random_uuid()), 'base64')
-    || '$' || encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'base64')
-    || ':' || encode(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()), 'base64'))
+  SELECT coalesce(found.name, '%s'),
+    coalesce(found.secret, '%s')
   FROM (VALUES (1)) AS always LEFT JOIN (
     SELECT a.rolname::text AS name, a.rolpassword AS secret
     FROM pg_catalog.pg_authid AS a
@@ -132,7 +138,7 @@ func body() string {
       AND a.rolname <> 'pgbouncer'
       AND NOT starts_with(a.rolname, 'pg_')
   ) AS found ON true
-`, marker, Version, nobody)
+`, marker, Version, nobody, noSecret)
 }
 
 // installation is filled with the header, the condition on owners, the body and the
@@ -173,7 +179,7 @@ END
 $poolfleet$;
 CREATE OR REPLACE FUNCTION poolfleet.find_user(username pg_catalog.text)
 RETURNS TABLE (name pg_catalog.text, secret pg_catalog.text)
-LANGUAGE sql VOLATILE SECURITY DEFINER
+LANGUAGE sql STABLE SECURITY DEFINER
 SET search_path = pg_catalog, pg_temp
 AS $poolfleet$%[3]s$poolfleet$;
 REVOKE ALL ON FUNCTION poolfleet.find_user(pg_catalog.text) FROM PUBLIC;

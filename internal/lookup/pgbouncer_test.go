@@ -97,12 +97,13 @@ func TestLookupThroughPgBouncer(t *testing.T) {
 		"create role bare login", "create role locked nologin"+with,
 		"set password_encryption = 'md5'", "create role old login"+with, "reset password_encryption")
 	for name, test := range map[string]func(visit){
-		"every client is itself at the server":             everyClientIsItself,
-		"who may not use a pool is refused":                whoMayNot,
-		"no guess takes over the connections of another":   neverByGuess,
-		"a changed password counts from the next login on": changedPassword,
-		"one connection serves clients of many roles":      oneConnection,
-		"one connection serves sessions of many roles":     oneSession,
+		"every client is itself at the server":                 everyClientIsItself,
+		"who may not use a pool is refused":                    whoMayNot,
+		"a function that is not to be believed lets nobody in": nobodyAtAll,
+		"no guess takes over the connections of another":       neverByGuess,
+		"a changed password counts from the next login on":     changedPassword,
+		"one connection serves clients of many roles":          oneConnection,
+		"one connection serves sessions of many roles":         oneSession,
 	} {
 		t.Run(name, func(t *testing.T) {
 			test(visit{t, shop{server, "postgres"}})
@@ -124,12 +125,23 @@ func everyClientIsItself(on visit) {
 	}
 }
 
+func nobodyAtAll(on visit) {
+	t, server := on.t, on.PostgresServer
+	p := poolerOf(t, server, 4, func(c *pgbouncer.Config) { c.Lookup.Query = lookup.Nobody() })
+	for _, guess := range []string{"", "md5", password} {
+		for range 2 {
+			p.refuse(t, alice, guess)
+			p.refuse(t, "pg_nobody", guess)
+		}
+	}
+}
+
 func whoMayNot(on visit) {
 	t, server := on.t, on.PostgresServer
 	p := poolerOf(t, server, 4)
 	whoami(t, p.login(t, alice, password))
 	for _, user := range []string{
-		"past", "super", "walker", "bare", "locked", "old", seer, "nobody", "pgbouncer", "pg_monitor", "ALICE",
+		"past", "super", "walker", "bare", "locked", "old", seer, "nobody", "pg_nobody", "pgbouncer", "pg_monitor", "ALICE",
 		"alice' or 'a'='a",
 	} {
 		p.refuse(t, user, password)
