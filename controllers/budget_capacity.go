@@ -54,7 +54,7 @@ func (r *BudgetReconciler) readCapacity(upstream *poolv1.Upstream, s *sighting) 
 			s.roles[budget.PoolKey{Namespace: s.pools[i].Namespace, Name: s.pools[i].Name}] = int64(oid)
 		}
 		s.look.pooled = s.look.pooled || record.Pooled
-		if record.Problem == nil || status.Full(record.Problem.Reason) {
+		if record.Problem == nil || record.answered() || status.Full(record.Problem.Reason) {
 			s.look.reachable = true
 		}
 		// What a pool's look showed before one that failed is still newer than what

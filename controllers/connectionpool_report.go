@@ -57,7 +57,11 @@ func (r *ConnectionPoolReconciler) again(p *pass, blocked *status.Blocked) time.
 	if p.record.Interval == 0 || blocked != nil && blocked.Condition != poolv1.ConditionUpstreamObserved {
 		return retryInterval
 	}
-	return max(p.record.Interval-r.Clock.Since(p.record.ProbedAt), time.Second)
+	next := p.record.Interval - r.Clock.Since(p.record.ProbedAt)
+	if c := p.record.Candidate; p.kept != nil && c.Problem != nil {
+		next = min(next, c.Interval-r.Clock.Since(c.ProbedAt))
+	}
+	return max(next, quickest)
 }
 
 func (r *ConnectionPoolReconciler) facts(p *pass, blocked *status.Blocked) status.Facts {
@@ -73,7 +77,7 @@ func (r *ConnectionPoolReconciler) facts(p *pass, blocked *status.Blocked) statu
 		Config:     r.configFacts(p),
 	}
 	if blocked == nil {
-		f.Probe = p.record.Problem
+		f.Probe, f.Kept = p.record.Problem, p.kept
 		f.Config.Kept, f.Config.Note = cmp.Or(p.lookup.kept, p.security.problem), p.security.note
 	}
 	return f

@@ -13,11 +13,100 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/manifests"
 	"github.com/poolfleet/poolfleet/internal/postgres"
+	"github.com/poolfleet/poolfleet/internal/publish"
 	"github.com/poolfleet/poolfleet/internal/status"
 )
+
+// chooseSource reads what the Secrets say. Where that can not be used, or was never
+// looked at with success, and poolers run already, what they run stays: it is looked
+// at, scaled and renewed as before, and the status says what is wrong with the other.
+func (r *ConnectionPoolReconciler) chooseSource(ctx context.Context, p *pass) error {
+	err := r.readSource(ctx, p)
+	if status.AsBlocked(err) == nil && err != nil {
+		return err
+	}
+	digest, digestErr := sourceDigest(p.source, p.pool.Spec.Upstream)
+	if digestErr != nil {
+		return digestErr
+	}
+	if err == nil && p.record.Good == digest {
+		return nil
+	}
+	running, ok, readErr := r.running(ctx, p.pool)
+	switch {
+	case readErr != nil:
+		return readErr
+	case !ok:
+		return err
+	case err != nil:
+		p.source, p.proven, p.kept = running, true, status.AsBlocked(err)
+		return nil
+	case running == p.source:
+		p.proven = true
+		return nil
+	}
+	return r.tryOut(ctx, p, running, digest)
+}
+
+// tryOut looks at a source that is to take the place of the one that poolers run, and
+// leaves that in use until the look is good.
+func (r *ConnectionPoolReconciler) tryOut(ctx context.Context, p *pass, running postgres.Source, digest [32]byte) error {
+	candidate := p.record.Candidate
+	now := r.Clock.Now()
+	if candidate.Source != digest {
+		candidate = Candidate{Source: digest, Since: now}
+	}
+	if now.Sub(candidate.ProbedAt) >= candidate.Interval {
+		seen := r.probe(ctx, p, digest)
+		if seen.Problem == nil || ctx.Err() != nil {
+			return r.take(ctx, p, seen, now)
+		}
+		longest := retryInterval
+		if p.pool.Spec.Upstream.Probe == poolv1.ProbeWhenInUse {
+			longest = defaultProbeInterval
+		}
+		candidate.ProbedAt, candidate.Problem = seen.ProbedAt, seen.Problem
+		candidate.Interval = jittered(retryAfter(seen.ProbedAt.Sub(candidate.Since), longest))
+	}
+	p.record.Candidate = candidate
+	r.Records.SetPool(client.ObjectKeyFromObject(p.pool), p.record)
+	p.source, p.proven, p.kept = running, true, candidate.Problem
+	return nil
+}
+
+// running is the source of the configuration that the pool's poolers have; ok is
+// false where they have none. What poolers need not know, such as the parameters of
+// drivers, is taken from what is published to applications.
+func (r *ConnectionPoolReconciler) running(ctx context.Context, pool *poolv1.ConnectionPool) (source postgres.Source, ok bool, err error) {
+	kept, err := r.readKept(ctx, pool)
+	if err != nil || len(kept.document.PgBouncer.Databases) == 0 {
+		return postgres.Source{}, false, err
+	}
+	config := kept.document.PgBouncer
+	name := types.NamespacedName{Namespace: pool.Namespace, Name: manifests.PublishedSecretName(pool.Name, pool.Spec.Secret)}
+	published, err := secretOf(ctx, r.Live, name, pool.UID)
+	if err != nil {
+		return postgres.Source{}, false, err
+	}
+	source, err = postgres.ParseSecret(published, publish.KeyDirectURL)
+	if err != nil || source.Host != config.Server.Host || source.Port != config.Server.Port {
+		source = postgres.Source{Host: config.Server.Host, Port: config.Server.Port}
+	}
+	if config.Server.User != "" {
+		source.User, source.Password = config.Server.User, config.Server.Password
+	}
+	if source.Database == "" || len(pool.Spec.Databases) == 0 {
+		source.Database = config.Databases[0].Database
+	}
+	source.TLSMode, source.CA = config.Server.TLSMode, config.Server.CA
+	source.Certificate, source.Key = config.Server.Certificate, config.Server.Key
+	return source, source.User != "", nil
+}
 
 // readSource reads what the pool's Secrets say of the server and of the way there.
 func (r *ConnectionPoolReconciler) readSource(ctx context.Context, p *pass) error {

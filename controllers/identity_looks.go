@@ -44,7 +44,7 @@ func (l *looks) note(pool types.NamespacedName, record Record, began time.Time) 
 	if sight.Endpoint != record.Endpoint {
 		sight = identity.Sight{Endpoint: record.Endpoint}
 	}
-	sight.Began, sight.Answered = began, record.Problem == nil && record.Observation.MaxConnections > 0
+	sight.Began, sight.Answered = began, record.answered()
 	if seen := record.Observation.Identity(); sight.Answered {
 		if !seen.Same(sight.Identity) {
 			sight.Since = record.ProbedAt

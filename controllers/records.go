@@ -30,6 +30,11 @@ type Record struct {
 	Observation postgres.Observation
 	// Problem is why the newest look failed; nil when it did not.
 	Problem *status.Blocked
+	// FailingSince is since when every look has failed; zero when the newest did not.
+	FailingSince time.Time
+	// Candidate is what the Secrets say in place of what poolers run, as long as no look
+	// at it was good.
+	Candidate Candidate
 	// SeenAt is when Observation was made.
 	SeenAt time.Time
 	// ProbedAt is when the newest look was, failed or not.
@@ -46,6 +51,22 @@ type Record struct {
 	Pooled bool
 	// lookup is what the last look at how users are looked up came to.
 	lookup lookupRecord
+}
+
+// answered reports whether the newest look saw a server.
+func (r Record) answered() bool {
+	return r.Observation.MaxConnections > 0 && r.SeenAt.Equal(r.ProbedAt)
+}
+
+// Candidate is a source that is to take the place of the one in use.
+type Candidate struct {
+	// Source digests it, as Record.Source does.
+	Source [32]byte
+	// Since is when it was first looked at, ProbedAt when it was last.
+	Since, ProbedAt time.Time
+	// Interval is how long that look is good for, Problem why it failed.
+	Interval time.Duration
+	Problem  *status.Blocked
 }
 
 // Records holds the record of every pool, the last word of every pod, and what was

@@ -23,7 +23,7 @@ func readyOf(facts Facts, parts []metav1.Condition) metav1.Condition {
 	serving := facts.Poolers != nil && facts.Poolers.Ready > 0
 	held, paused := holding(facts)
 	missing := slices.DeleteFunc(slices.Clone(parts), func(p metav1.Condition) bool {
-		return p.Status == metav1.ConditionTrue || serving && (paused && p.Type != poolv1.ConditionPoolersAvailable || tolerable(p))
+		return p.Status == metav1.ConditionTrue || serving && (paused && p.Type != poolv1.ConditionPoolersAvailable || tolerable(facts, p))
 	})
 	for _, p := range missing {
 		if p.Status == metav1.ConditionFalse {
@@ -59,9 +59,14 @@ func unknownUnless(started bool) metav1.ConditionStatus {
 	return metav1.ConditionUnknown
 }
 
-func tolerable(c metav1.Condition) bool {
-	return c.Type == poolv1.ConditionBudgetGranted || c.Type == poolv1.ConditionConfigApplied ||
-		(c.Type == poolv1.ConditionUpstreamObserved && Full(c.Reason))
+// tolerable reports whether poolers that run serve their clients all the same: with
+// what they have, where another server or password is not taken up, and from a primary
+// where a standby is meant.
+func tolerable(facts Facts, c metav1.Condition) bool {
+	if c.Type != poolv1.ConditionUpstreamObserved {
+		return c.Type == poolv1.ConditionBudgetGranted || c.Type == poolv1.ConditionConfigApplied
+	}
+	return Full(c.Reason) || c.Reason == poolv1.ReasonNotInRecovery || facts.Kept != nil && facts.Probe == nil
 }
 
 // Full reports whether a look failed only because no connection was left for it:
@@ -73,7 +78,7 @@ func Full(reason string) bool {
 // progress gives the conditions that kstatus reads: Stalled while only a person
 // can help, Reconciling while the operator is still at it.
 func progress(facts Facts, ready metav1.Condition, parts []metav1.Condition) []metav1.Condition {
-	if b := cmp.Or(facts.Blocked, facts.Probe, facts.Config.Kept); b != nil && b.Reason != poolv1.ReasonPending && !expected(facts, b) {
+	if b := cmp.Or(facts.Blocked, facts.Kept, facts.Probe, facts.Config.Kept); b != nil && b.Reason != poolv1.ReasonPending && !expected(facts, b) {
 		return []metav1.Condition{condition(poolv1.ConditionStalled, metav1.ConditionTrue, b.Reason, "%s", b.Message)}
 	}
 	for _, p := range parts {

@@ -173,13 +173,28 @@ func TestWhatNeedsAPersonStallsAndLeavesPoolersServing(t *testing.T) {
 			t.Errorf("%s (-want +got):\n%s", reason, diff)
 		}
 	}
-	for _, reason := range []string{poolv1.ReasonInRecovery, poolv1.ReasonNotInRecovery} {
-		got := status.Compute(settled(func(f *status.Facts) {
+	kept := settled(func(f *status.Facts) {
+		f.Kept = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonAuthenticationFailed, "what to do")
+	})
+	lost := kept
+	lost.Probe = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonUnreachable, "nothing answers")
+	probed := func(reason string) status.Facts {
+		return settled(func(f *status.Facts) {
 			f.Probe = status.Block(poolv1.ConditionUpstreamObserved, reason, "what to do")
-		}), now)
-		want := []string{"Ready=False/" + reason, "UpstreamObserved=False/" + reason, "Stalled=True/" + reason}
-		if diff := cmp.Diff(want, summary(got)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", reason, diff)
+		})
+	}
+	for name, c := range map[string]struct {
+		facts         status.Facts
+		ready, reason string
+	}{
+		"a standby where a primary is meant":              {probed(poolv1.ReasonInRecovery), "False/InRecovery", poolv1.ReasonInRecovery},
+		"a primary where a standby is meant":              {probed(poolv1.ReasonNotInRecovery), "True/Available", poolv1.ReasonNotInRecovery},
+		"a password that was never right":                 {kept, "True/Available", poolv1.ReasonAuthenticationFailed},
+		"the same, and the server in use does not answer": {lost, "False/AuthenticationFailed", poolv1.ReasonAuthenticationFailed},
+	} {
+		want := []string{"Ready=" + c.ready, "UpstreamObserved=False/" + c.reason, "Stalled=True/" + c.reason}
+		if diff := cmp.Diff(want, summary(status.Compute(c.facts, now))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
 }

@@ -25,6 +25,9 @@ type Facts struct {
 	Blocked *Blocked
 	// Probe is why the last look at the server failed although the pass went on, if it did.
 	Probe *Blocked
+	// Kept is why what the Secrets say of the server is not taken up: poolers keep what
+	// they have.
+	Kept *Blocked
 	// Observed is true once the server's limits are known.
 	Observed bool
 	// Declared is the stand-in for the server's word, if the spec has one.
@@ -120,6 +123,8 @@ func upstreamObserved(facts Facts) metav1.Condition {
 		return c
 	}
 	switch {
+	case facts.Kept != nil:
+		return condition(kind, metav1.ConditionFalse, facts.Kept.Reason, "%s; until then poolers keep the server and the password that they have", facts.Kept.Message)
 	case facts.Probe != nil:
 		return condition(kind, metav1.ConditionFalse, facts.Probe.Reason, "%s; the last known limits stay in force", facts.Probe.Message)
 	case facts.Declared != nil:
