@@ -61,6 +61,7 @@ func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstr
 	if err != nil {
 		return reconcile.Result{}, err
 	}
+	defer r.wakePools(ctx, seen) // Whatever ends the pass: what is noted of pods is not new to the next.
 	if r.newborn(upstream, seen) {
 		return reconcile.Result{RequeueAfter: birth}, nil // Its first pool is on its way, and will say so.
 	}

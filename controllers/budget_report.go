@@ -63,12 +63,15 @@ func held(ledger []poolv1.LedgerEntry) (sum int32) {
 	return sum
 }
 
-// tell wakes the pools whose pods said something new, keeps the metrics, and makes
-// events of what a person would want to be told.
-func (r *BudgetReconciler) tell(ctx context.Context, upstream *poolv1.Upstream, s *sighting, want poolv1.UpstreamStatus, account budget.Account) {
+// wakePools wakes the pools whose pods said something new.
+func (r *BudgetReconciler) wakePools(ctx context.Context, s *sighting) {
 	for pool := range s.changed {
 		r.Signals.Pool(ctx, pool)
 	}
+}
+
+// tell keeps the metrics, and makes events of what a person would want to be told.
+func (r *BudgetReconciler) tell(ctx context.Context, upstream *poolv1.Upstream, s *sighting, want poolv1.UpstreamStatus, account budget.Account) {
 	if lost := meta.IsStatusConditionFalse(want.Conditions, poolv1.ConditionWithinBudget); lost {
 		for i := range s.pools {
 			r.Signals.Pool(ctx, client.ObjectKeyFromObject(&s.pools[i]))
