@@ -112,7 +112,7 @@ func (r Rendering) Files() (Files, error) {
 	for _, name := range slices.Sorted(maps.Keys(settings)) {
 		fmt.Fprintf(&ini, "%s = %s\n", name, settings[name])
 	}
-	return Files{Ini: ini.Bytes(), Userlist: userlist(r.Config), HBA: hba(r.Config.Lookup), TLS: byPath(material)}, nil
+	return Files{Ini: ini.Bytes(), Userlist: userlist(r.Config), HBA: hba(r.Config), TLS: byPath(material)}, nil
 }
 
 // databases are the lines of [databases], by name. pool_size alone is not checked
@@ -167,17 +167,33 @@ func (r Rendering) connection(db Database, limit int32) string {
 	return words.String()
 }
 
-// hba lets users of the auth_file in by password over TCP, but not the one that looks
-// others up: its password is for PgBouncer alone. The console needs no line: PgBouncer
-// lets its own uid in over the socket. "all" leaves out physical replication;
-// Admin.EndReplication deals with logical.
-func hba(lookup Lookup) []byte {
+// hba lets users in by password over TCP. Those of the auth_file are named: PgBouncer
+// 1.26 goes on letting one in that has left the file, if it was there before. Where
+// users are looked up all may come but the one that looks others up: its password is
+// for PgBouncer alone. The console needs no line: PgBouncer lets its own uid in over
+// the socket. "all" databases leaves out physical replication; Admin.EndReplication
+// deals with logical.
+func hba(cfg Config) []byte {
 	var lines bytes.Buffer
-	if lookup.User != "" {
-		fmt.Fprintf(&lines, "host all \"%s\" all reject\n", lookup.User)
+	let := func(users string) {
+		fmt.Fprintf(&lines, "host all %s 0.0.0.0/0 scram-sha-256\nhost all %s ::/0 scram-sha-256\n", users, users)
 	}
-	lines.WriteString("host all all 0.0.0.0/0 scram-sha-256\nhost all all ::/0 scram-sha-256\n")
+	if cfg.Lookup.User != "" {
+		fmt.Fprintf(&lines, "host all %s all reject\n", quoted(cfg.Lookup.User))
+		let("all")
+		return lines.Bytes()
+	}
+	for _, user := range byName(cfg.Users) {
+		let(quoted(user.Name))
+	}
 	return lines.Bytes()
+}
+
+// quoted spells a name or a password as the auth_file and the HBA file do.
+func quoted(text string) string { return `"` + strings.ReplaceAll(text, `"`, `""`) + `"` }
+
+func byName(users []User) []User {
+	return slices.SortedFunc(slices.Values(users), func(a, b User) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 func userlist(cfg Config) []byte {
@@ -185,10 +201,9 @@ func userlist(cfg Config) []byte {
 	if cfg.Lookup.User != "" {
 		users = append(users, User{Name: cfg.Lookup.User, Password: cfg.Lookup.Password})
 	}
-	quote := func(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 	var list bytes.Buffer
-	for _, user := range slices.SortedFunc(slices.Values(users), func(a, b User) int { return cmp.Compare(a.Name, b.Name) }) {
-		fmt.Fprintf(&list, "%s %s\n", quote(user.Name), quote(user.Password))
+	for _, user := range byName(users) {
+		fmt.Fprintf(&list, "%s %s\n", quoted(user.Name), quoted(user.Password))
 	}
 	return list.Bytes()
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,12 +55,13 @@ func escaped(text string) string {
 	return out.String()
 }
 
-// With the user of the server itself as a client, PgBouncer knows two passwords for one
-// name: the secret for clients, and the plain one for the server.
-func TestPgBouncerLetsClientsInByTheirSecrets(t *testing.T) {
+// poolerFor runs PgBouncer in front of a server, with users by their secrets. One of
+// them is the server's own: then PgBouncer knows two passwords for one name, the secret
+// for clients and the plain one for the server.
+func poolerFor(t *testing.T, users map[string]string) (pooler *testenv.PgBouncerServer, rendering pgbouncer.Rendering) {
+	t.Helper()
 	server := testenv.Postgres(t, nil)
 	server.Exec(t, "create role shop login password 'of the server'", "create database shop owner shop")
-	users := map[string]string{"shop": "of the server", "app": "QUITE", "app-abcdefgh": "ünlike"}
 	config := pgbouncer.Config{
 		Server:    pgbouncer.Server{Host: "127.0.0.1", Port: server.Port, User: "shop", Password: "of the server", TLSMode: "disable"},
 		Databases: []pgbouncer.Database{{Name: "shop", Database: "shop"}}, Mode: pgbouncer.ModeTransaction, MaxClientConnections: 10,
@@ -71,28 +73,58 @@ func TestPgBouncerLetsClientsInByTheirSecrets(t *testing.T) {
 		}
 		config.Users = append(config.Users, pgbouncer.User{Name: name, Password: secret})
 	}
-	pooler := testenv.PgBouncer(t, pgbouncer.Rendering{Config: config, Limits: pgbouncer.Limits{"shop": 2}})
-	login := func(user, password string) error {
-		at, err := pgx.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=%d dbname=shop sslmode=disable", pooler.Port))
-		if err != nil {
-			t.Fatal(err)
-		}
-		at.User, at.Password = user, password
-		conn, err := pgx.ConnectConfig(t.Context(), at)
-		if err != nil {
-			return err
-		}
-		defer func() { _ = conn.Close(context.Background()) }()
-		_, err = conn.Exec(t.Context(), "select 1")
-		return err
+	rendering = pgbouncer.Rendering{Config: config, Limits: pgbouncer.Limits{"shop": 2}}
+	return testenv.PgBouncer(t, rendering), rendering
+}
+
+func loginAt(t *testing.T, pooler *testenv.PgBouncerServer, user, password string) (*pgx.Conn, error) {
+	t.Helper()
+	at, err := pgx.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=%d dbname=shop sslmode=disable", pooler.Port))
+	if err != nil {
+		t.Fatal(err)
 	}
+	at.User, at.Password = user, password
+	conn, err := pgx.ConnectConfig(t.Context(), at)
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { _ = conn.Close(context.Background()) })
+	_, err = conn.Exec(t.Context(), "select 1")
+	return conn, err
+}
+
+func TestPgBouncerLetsClientsInByTheirSecrets(t *testing.T) {
+	users := map[string]string{"shop": "of the server", "app": "QUITE", "app-abcdefgh": "ünlike", `us"er, 'x' # all`: "odd"}
+	pooler, _ := poolerFor(t, users)
 	for name, password := range users {
-		if err := login(name, password); err != nil {
+		if _, err := loginAt(t, pooler, name, password); err != nil {
 			t.Errorf("%s is not let in: %v\n%s", name, err, pooler.Log())
 		}
-		if login(name, "wrong") == nil {
+		if _, err := loginAt(t, pooler, name, "wrong"); err == nil {
 			t.Errorf("%s is let in with a wrong password", name)
 		}
+	}
+}
+
+func TestAClientStaysWhenItsCredentialEnds(t *testing.T) {
+	pooler, rendering := poolerFor(t, map[string]string{"app": "OLD", "app-abcdefgh": "NEW"})
+	conn, err := loginAt(t, pooler, "app", "OLD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rendering.Config.Users = slices.DeleteFunc(rendering.Config.Users, func(u pgbouncer.User) bool { return u.Name == "app" })
+	pooler.Write(t, rendering)
+	if err := pooler.Admin.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loginAt(t, pooler, "app", "OLD"); err == nil {
+		t.Error("the credential that ended lets new clients in")
+	}
+	if _, err := conn.Exec(t.Context(), "select 1"); err != nil {
+		t.Errorf("a client that was there is cut: %v", err)
+	}
+	if _, err := loginAt(t, pooler, "app-abcdefgh", "NEW"); err != nil {
+		t.Errorf("the credential that stays does not work: %v", err)
 	}
 }
 
