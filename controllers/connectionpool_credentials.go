@@ -71,7 +71,7 @@ func (r *ConnectionPoolReconciler) nextKeyring(ctx context.Context, p *pass, kep
 	keyring, lost := publish.DecodeKeyring(kept.keyring)
 	if lost != nil || !keyring.Settled() {
 		var err error
-		if sight.Published, err = r.published(ctx, p.pool); err != nil {
+		if sight.Published, err = r.published(ctx, p.pool, wish); err != nil {
 			return publish.Keyring{}, err
 		}
 	}
@@ -105,11 +105,14 @@ func (r *ConnectionPoolReconciler) known(p *pass, kept keptSecrets) func(publish
 }
 
 // acknowledged reports whether every pod that serves runs a configuration. One on its
-// way out takes up none any more, and has clients sent to it for a moment yet.
+// way out takes up none any more, and has clients sent to it for a moment yet; one of
+// the server that the pool was on before is in no ledger of this one.
 func (r *ConnectionPoolReconciler) acknowledged(p *pass, revision string) bool {
 	granted := entriesOf(p.upstream, p.pool)
 	return !slices.ContainsFunc(p.pods, func(pod corev1.Pod) bool {
-		if granted[pod.UID] == 0 || left(&pod, r.Clock.Now()) {
+		grant, err := contract.DecodeGrant(pod.Annotations[poolv1.GrantAnnotation])
+		parked := err == nil && grant.Share == 0 && granted[pod.UID] == 0
+		if parked || left(&pod, r.Clock.Now()) {
 			return false
 		}
 		ack, ok := r.Records.Ack(pod.UID)
@@ -127,7 +130,11 @@ func left(pod *corev1.Pod, now time.Time) bool {
 }
 
 // published is what applications can read. Another's Secret of that name says nothing.
-func (r *ConnectionPoolReconciler) published(ctx context.Context, pool *poolv1.ConnectionPool) (publish.Login, error) {
+// Where clients are roles of the server, the Secret names none: they know their own.
+func (r *ConnectionPoolReconciler) published(ctx context.Context, pool *poolv1.ConnectionPool, wish publish.Wish) (publish.Login, error) {
+	if lookedUp(pool) {
+		return wish.Server, nil
+	}
 	name := manifests.PublishedSecretName(pool.Name, pool.Spec.Secret)
 	data, err := secretOf(ctx, r.Live, types.NamespacedName{Namespace: pool.Namespace, Name: name}, pool.UID)
 	return publish.ReadLogin(data), err

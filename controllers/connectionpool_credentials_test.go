@@ -24,14 +24,15 @@ import (
 	"github.com/poolfleet/poolfleet/internal/contract"
 )
 
-// withPods gives a pool two pods that run what they are told, and waits until it is settled.
-func withPods(t *testing.T, pool *poolv1.ConnectionPool) (a, b *corev1.Pod) {
+// withPods gives a pool two pods that run what they are told, waits until it is
+// settled, and returns one of them.
+func withPods(t *testing.T, pool *poolv1.ConnectionPool) *corev1.Pod {
 	t.Helper()
-	a, b = podOf(t, pool, pool.Name+"-a"), podOf(t, pool, pool.Name+"-b")
+	a, b := podOf(t, pool, pool.Name+"-a"), podOf(t, pool, pool.Name+"-b")
 	grantOf(t, a, 46)
 	grantOf(t, b, 46)
 	says(t, pool, poolv1.ConditionConfigApplied, metav1.ConditionTrue, poolv1.ReasonApplied)
-	return a, b
+	return b
 }
 
 // publishedBy waits until the published Secret satisfies the check.
@@ -139,7 +140,7 @@ func isNew(old map[string]string) func(gomega.Gomega, map[string]string) {
 
 func TestCredentialsAreRotatedWithoutAMomentInWhichNoneWorks(t *testing.T) {
 	pool := serve(t, namespace(t), "shop", server(t, 100))
-	_, slow := withPods(t, pool)
+	slow := withPods(t, pool)
 	old := publishedBy(t, pool, func(g gomega.Gomega, data map[string]string) { g.Expect(data["username"]).To(gomega.Equal("app")) })
 	if secret := users(t, pool)["app"]; !strings.HasPrefix(secret, "SCRAM-SHA-256$4096:") {
 		t.Error("the poolers are told a password in plain text")
@@ -210,7 +211,7 @@ func TestRotationsInARowWaitForTheOldestToExpire(t *testing.T) {
 
 func TestThePublishedSecretIsRepairedInTheMiddleOfARotation(t *testing.T) {
 	pool := serve(t, namespace(t), "shop", server(t, 100))
-	_, slow := withPods(t, pool)
+	slow := withPods(t, pool)
 	old := publishedBy(t, pool, func(gomega.Gomega, map[string]string) {})
 	before := pool.Status.ConfigRevision
 	pods.setSaid(slow, func(s *contract.Status) { s.Config = before })
@@ -319,6 +320,7 @@ func TestTheModeIsSwitchedToAndFroWithoutANewPod(t *testing.T) {
 		letsIn(t, pool, "app", "shop")
 		statusSays(t, pool, []string{"app"}, []bool{false})
 	}
+	quietFor(t)
 	later(t, pool, 25*time.Hour)
 	letsIn(t, pool, "app")
 	if err := api.Get(t.Context(), key(pool, "-pool"), &after); err != nil {

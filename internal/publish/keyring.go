@@ -236,7 +236,7 @@ func DecodeKeyring(data []byte) (Keyring, error) {
 // locked out: a credential whose password is lost works for another overlap. Nothing
 // is taken up that a person could have chosen. It fails when random does.
 func Recover(accepted []Credential, published Login, w Wish, now time.Time, random io.Reader) (Keyring, error) {
-	k := Keyring{Asked: w.Asked}
+	var k Keyring
 	if len(accepted) == 0 && published.generated() {
 		found, err := issue(published, OriginGenerated, now, random)
 		if err != nil {
@@ -255,6 +255,9 @@ func Recover(accepted []Credential, published Login, w Wish, now time.Time, rand
 			continue
 		}
 		k.Credentials = append(k.Credentials, c)
+	}
+	if len(k.Credentials) > 0 && k.Credentials[0].Password != "" {
+		k.heed(w) // Where the newest is lost, it may have been what the request made.
 	}
 	return k, nil
 }

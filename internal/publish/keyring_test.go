@@ -361,6 +361,16 @@ func TestNobodyIsLockedOutByALostKeyring(t *testing.T) {
 			t.Error("the published credential was replaced")
 		}
 	})
+	t.Run("a rotation that was under way is made anew", func(t *testing.T) {
+		l.heldUp = true
+		l.rotate()
+		lose(bare(), published)
+		l.heldUp = false
+		if l.settle(); l.read == published || !l.works(l.read) || l.works(published) || l.keyring.Asked != l.wish.Asked {
+			t.Error("the request was forgotten")
+		}
+		published = l.read
+	})
 	t.Run("it goes on where nothing else is left", func(t *testing.T) {
 		lose(nil, published)
 		if l.settle(); l.read != published || !l.works(published) {
