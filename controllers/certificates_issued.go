@@ -100,7 +100,8 @@ func (r *ConnectionPoolReconciler) withdrawCertificate(ctx context.Context, pool
 	if _, known := r.withoutCertificate.Load(key); known {
 		return nil
 	}
-	if err := r.Applier.Withdraw(ctx, pool, manifests.CertificateKind, manifests.CertificateName(pool.Name)); err != nil {
+	err := r.Applier.Withdraw(ctx, pool, manifests.CertificateKind, manifests.CertificateName(pool.Name))
+	if err != nil && !apierrors.IsForbidden(err) { // Who may not look never made one.
 		return fmt.Errorf("withdrawing the request to cert-manager: %w", err)
 	}
 	r.withoutCertificate.Store(key, struct{}{})
