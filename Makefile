@@ -95,7 +95,7 @@ soak: cluster-up images ## Disturb the budget for SOAK (10m), on the local clust
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH \
 		go test -tags e2e -run '^TestOracle$$' -v -count=1 -timeout 60m ./hack/e2e -oracle.duration=$(SOAK)
 	$(STEP) "Running the model $(SOAK_CHECKS) times" -- \
-		go test -run '^Test(TheBudget|Admission)' -count=1 -timeout 60m ./internal/model -rapid.checks=$(SOAK_CHECKS)
+		go test -run '^Test(TheBudget|Admission)' -v -count=1 -timeout 60m ./internal/model -rapid.checks=$(SOAK_CHECKS)
 
 .PHONY: bench
 bench: cluster-up images $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Measure: a pod against PgBouncer by hand, admission, hand-overs and loans on the local cluster

@@ -6,7 +6,10 @@ package model_test
 import (
 	"flag"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"os"
+	"strconv"
 	"testing"
 
 	"github.com/go-logr/logr"
@@ -16,12 +19,28 @@ import (
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 )
 
-// TestMain has runs long enough to lead somewhere, and as many as a test has time
-// for. Flags on the command line go before: -rapid.checks=20000 for a long night,
-// -rapid.seed to see a run again.
+// defaults are runs long enough to lead somewhere, as many as a test has time for,
+// and the same each time: what a change breaks is to be seen, and what it does not
+// break is not to stop it by luck. New runs are for a soak, which has the time. A seed
+// says all that a file of a failed run would.
+var defaults = map[string]string{"rapid.steps": "70", "rapid.checks": "300", "rapid.seed": "1", "rapid.nofailfile": "true"}
+
+// TestMain takes flags before defaults. Who asks for a number of runs gets new ones,
+// -rapid.checks=20000 for a long night; -rapid.seed has a run again.
 func TestMain(m *testing.M) {
 	log.SetLogger(logr.Discard())
-	for name, value := range map[string]string{"rapid.steps": "70", "rapid.checks": "300"} {
+	flag.Parse()
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	chosen := maps.Clone(defaults)
+	if given["rapid.checks"] && !given["rapid.seed"] {
+		chosen["rapid.seed"] = strconv.FormatUint(rand.Uint64()|1, 10) // 0 would be none.
+		fmt.Fprintf(os.Stderr, "-rapid.seed=%s\n", chosen["rapid.seed"])
+	}
+	for name, value := range chosen {
+		if given[name] {
+			continue
+		}
 		if err := flag.Set(name, value); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
