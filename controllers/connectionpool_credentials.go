@@ -88,7 +88,7 @@ func (r *ConnectionPoolReconciler) nextKeyring(ctx context.Context, p *pass, kep
 	if err != nil {
 		return publish.Keyring{}, fmt.Errorf("making the pool's credentials: %w", err)
 	}
-	p.rotated = lost == nil && keyring.Published().Login != next.Published().Login
+	p.rotated = lost == nil && !lookedUp(p.pool) && keyring.Published().Login != next.Published().Login
 	p.keyring, p.wish = next, wish
 	return next, nil
 }
