@@ -4,6 +4,7 @@
 package pgbouncer
 
 import (
+	"cmp"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
@@ -49,6 +50,19 @@ func (r Rendering) material() map[string]File {
 	}
 	if verifies(server.TLSMode) {
 		add("server_tls_ca_file", server.CA)
+	}
+	return files
+}
+
+// ServerTLS are the files of TLS towards the server by libpq's names for them, for who
+// logs in as PgBouncer does.
+func (r Rendering) ServerTLS() map[string]string {
+	material, settings := r.material(), r.settings()
+	files := map[string]string{}
+	for name, setting := range map[string]string{"sslrootcert": "server_tls_ca_file", "sslcert": "server_tls_cert_file", "sslkey": "server_tls_key_file"} {
+		if path := cmp.Or(material[setting].Path, settings[setting]); path != "" {
+			files[name] = path
+		}
 	}
 	return files
 }

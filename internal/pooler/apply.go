@@ -68,6 +68,8 @@ func (s *Supervisor) launch(ctx context.Context, want order) error {
 	}
 	s.sweep()
 	s.Log.Info("PgBouncer runs", "pid", process.cmd.Process.Pid)
+	s.hold = hold{seen: s.relay.losses()}
+	s.passwords.replaced(nil, want.doc, s.relay.wrongPasswords())
 	s.running = applied{doc: want.doc, limits: want.limits}
 	return s.confirm(ctx, want)
 }
@@ -144,6 +146,11 @@ func (s *Supervisor) converge(ctx context.Context, want order) error {
 // apply makes PgBouncer run other files. When it does not take them, those before
 // are put back.
 func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Limits) error {
+	if s.running.doc != nil {
+		if err := s.running.doc.PgBouncer.ReloadsTo(want.doc.PgBouncer); err != nil {
+			return s.refuse(want, err)
+		}
+	}
 	s.relay.forget()
 	err := s.write(pgbouncer.Rendering{Config: want.doc.PgBouncer, Limits: limits})
 	if err != nil {
@@ -162,6 +169,7 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 	if lowers(s.running.limits, limits) {
 		s.shrink = shrink{since: time.Now(), left: maps.Clone(limits)}
 	}
+	s.passwords.replaced(cmp.Or(s.running.doc, want.doc), want.doc, s.relay.wrongPasswords())
 	s.running = applied{doc: want.doc, limits: limits}
 	if maps.Equal(limits, want.limits) {
 		return s.remember(want)

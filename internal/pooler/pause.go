@@ -32,6 +32,7 @@ func (s *Supervisor) pause(ctx context.Context) error {
 		return s.admin.PauseAll(ctx)
 	case cfg.Paused:
 		p.held = true
+	case s.hold.on(): // It is for lookOut to end.
 	case s.sample.Paused:
 		p.held, p.resumed = true, time.Now()
 		return s.admin.ResumeAll(ctx)

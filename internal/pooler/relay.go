@@ -21,6 +21,9 @@ const (
 	kindsPerWindow = 512
 )
 
+// soon are the times after which to look whether a connection is lost.
+var soon = []time.Duration{0, 2 * time.Millisecond, 5 * time.Millisecond, 10 * time.Millisecond, 20 * time.Millisecond, 50 * time.Millisecond}
+
 // relay passes PgBouncer's log on, without passwords and without floods.
 type relay struct {
 	log *slog.Logger
@@ -32,6 +35,11 @@ type relay struct {
 	counts, leftOut map[string]int
 	// refused are the logins that the server had no room for.
 	refused int64
+	// wrong are the logins that the server refused for the password, lost the
+	// connections that it closed or refused.
+	wrong, lost int64
+	// woken is told of those that are lost.
+	woken chan struct{}
 	// complaints are the last errors and warnings that are about no connection, for
 	// who asks why.
 	complaints []string
@@ -48,6 +56,12 @@ var (
 	// socket: "C-0x5581e0: shop/app@10.0.0.1:4711 " names one connection.
 	socket = regexp.MustCompile(`^[CS]-0x[0-9a-f]+: \S+ `)
 	number = regexp.MustCompile(`[0-9]+`)
+	// wrongPassword is a login that the server refused for the password. Source:
+	// PostgreSQL's auth.c (auth_failed).
+	wrongPassword = regexp.MustCompile(`^(\S+ )?(S: )?(server )?login failed: FATAL:? password authentication failed for user `)
+	// lost is a server connection that ended by itself, or was refused. Source:
+	// PgBouncer's server.c (server_proto, handle_server_work, handle_server_startup).
+	lost = regexp.MustCompile(`server conn crashed\?|got packet 'E' from server when not linked|server login failed: `)
 	// noRoom is a login that the server refused because it has no room: admission
 	// ended it, or the server did, with SQLSTATE 53300. PgBouncer passes on the
 	// server's words alone, so servers that do not speak English are not understood.
@@ -100,6 +114,16 @@ func (r *relay) line(text string) {
 		r.refused++
 		lines = 1
 	}
+	if wrongPassword.MatchString(message) {
+		r.wrong++
+		lines = 1
+	}
+	if lost.MatchString(message) && !noRoom.MatchString(message) {
+		r.lost++
+		for _, later := range soon { // PgBouncer closes it after its words.
+			time.AfterFunc(later, r.wake)
+		}
+	}
 	if !r.allow(kind(message), lines, time.Now()) {
 		return
 	}
@@ -131,6 +155,28 @@ func (r *relay) refusals() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.refused
+}
+
+// wrongPasswords is how many logins the server refused for the password.
+func (r *relay) wrongPasswords() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wrong
+}
+
+// losses are the server connections that ended by themselves, or were refused.
+func (r *relay) losses() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lost
+}
+
+// wake makes the supervisor look at once.
+func (r *relay) wake() {
+	select {
+	case r.woken <- struct{}{}:
+	default: // It is still to be taken.
+	}
 }
 
 func (r *relay) summarise() {

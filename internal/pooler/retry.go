@@ -79,6 +79,9 @@ func (s *Supervisor) pace(ctx context.Context) error {
 	if s.process == nil || s.sample == nil || s.running.doc == nil {
 		return nil
 	}
+	if acted, err := s.endure(ctx); acted || err != nil {
+		return err
+	}
 	if refused > r.refused || r.interval > 0 {
 		have, err := s.logins(ctx)
 		now := time.Now()

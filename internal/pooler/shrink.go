@@ -62,6 +62,9 @@ func (s *Supervisor) settle(ctx context.Context) error {
 		logins[pool.Database] += pool.InLogin
 		idle[pool.Database] += pool.ServersIdle + pool.ServersUsed
 	}
+	if s.passwords.wrong {
+		return nil // None that is closed could be had again.
+	}
 	early := time.Since(s.shrink.since) < reconnectAfter
 	for name := range over {
 		if _, due := s.shrink.left[name]; !due || logins[name] > 0 || early && idle[name] > 0 {

@@ -45,13 +45,15 @@ type Supervisor struct {
 	shrink   shrink
 	upheaval upheaval
 	// sample is of this step; nil while PgBouncer can not be asked.
-	sample   *pgbouncer.Sample
-	demand   demand
-	letting  *contract.LettingGo
-	retries  retries
-	patience patience
-	asked    time.Time
-	problem  string
+	sample    *pgbouncer.Sample
+	demand    demand
+	letting   *contract.LettingGo
+	retries   retries
+	passwords passwords
+	hold      hold
+	patience  patience
+	asked     time.Time
+	problem   string
 }
 
 // applied is what PgBouncer was last seen to run.
@@ -64,7 +66,7 @@ type applied struct {
 func New(options Options) *Supervisor {
 	s := &Supervisor{Options: options.withDefaults(), refused: map[string]string{}}
 	s.admin = s.Options.admin()
-	s.relay.log = s.Log
+	s.relay.log, s.relay.woken = s.Log, make(chan struct{}, 1)
 	return s
 }
 
@@ -111,6 +113,8 @@ func (s *Supervisor) loop(ctx context.Context, served <-chan error) error {
 		case <-changed:
 			s.look()
 		case <-s.end():
+		case <-s.relay.woken:
+			s.rush(work)
 		case <-ticker.C:
 		}
 	}

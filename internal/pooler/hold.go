@@ -1,0 +1,229 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pooler
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
+)
+
+const (
+	// probeEvery is the pause between two tries to log in while clients are held,
+	// probeTimeout is how long each may take.
+	probeEvery   = 100 * time.Millisecond
+	probeTimeout = 5 * time.Second
+	// longestHold is for clients that wait without end.
+	longestHold = 30 * time.Second
+	// doubtFor is how long PgBouncer may take to close a connection that it calls lost.
+	doubtFor = 300 * time.Millisecond
+	// tryAtOnce stands in for the interval between logins once one has worked.
+	tryAtOnce = 10 * time.Millisecond
+)
+
+// hold keeps clients waiting when the last server connection is lost, until a login
+// works: the server restarts, or has another password. A login that the server
+// refuses makes PgBouncer turn away all who wait while it has no other connection,
+// and all who come until one succeeds. So it pauses, and we log in by ourselves: it
+// has no connection that this could be one too many beside. It lasts no longer than
+// a client would wait. Source: PgBouncer's server.c (kill_pool_logins), objects.c
+// (check_fast_fail, find_server).
+type hold struct {
+	// since is when it began; zero is none. spent says that it was of no use, so that
+	// PgBouncer is left alone until a login has succeeded.
+	since time.Time
+	spent bool
+	// seen are the losses dealt with, doubt is until when the last of them may mean that
+	// there is no connection. had is what there was at the last look.
+	seen  int64
+	doubt time.Time
+	had   logins
+	// found is told the password that worked, or the error; nil while nobody asks.
+	found chan finding
+	next  time.Time
+}
+
+type finding struct {
+	password string
+	err      error
+}
+
+func (h hold) on() bool { return !h.since.IsZero() }
+
+// watches says that it matters how many connections there are.
+func (h hold) watches(now time.Time) bool { return h.on() || h.spent || now.Before(h.doubt) }
+
+// oneLogin says that all logins at the server are by one role: not each client's own,
+// and somebody's.
+func (s *Supervisor) oneLogin() bool {
+	cfg := s.running.doc.PgBouncer
+	return cfg.Server.User != "" && !cfg.Paused && s.leaving == nil
+}
+
+// endure deals with lost connections and with passwords. Acted is true where the
+// interval between logins was set for it.
+func (s *Supervisor) endure(ctx context.Context) (acted bool, err error) {
+	h, lost, now := &s.hold, s.relay.losses(), time.Now()
+	if !s.oneLogin() {
+		s.hold, s.passwords.answered = hold{seen: lost}, s.relay.wrongPasswords()
+		return false, nil
+	}
+	if lost > h.seen {
+		h.seen, h.doubt = lost, now.Add(doubtFor)
+	}
+	if !h.watches(now) && !s.passwords.wrong {
+		return false, nil
+	}
+	have, err := s.logins(ctx)
+	if err != nil {
+		return false, err
+	}
+	if have.newest > h.had.newest {
+		h.spent = false
+	}
+	h.had = have
+	switch {
+	case h.on():
+		return s.lookOut(ctx, now)
+	case now.Before(h.doubt) && have.count == 0 && !h.spent:
+		h.since, h.next = now, now
+		s.Log.Warn("the last server connection is lost: clients wait until a login works")
+		return true, s.admin.PauseAll(ctx)
+	}
+	return false, s.mend(ctx, have, now)
+}
+
+// rush begins a hold without looking at anything else first: PgBouncer may be logging
+// in already, and when it is refused it is too late for those who wait.
+func (s *Supervisor) rush(ctx context.Context) {
+	if s.process == nil || s.running.doc == nil || s.hold.on() {
+		return
+	}
+	if _, err := s.endure(ctx); err != nil {
+		s.problem = s.safe(err)
+	}
+}
+
+// lookOut sees whether a login works, and ends the hold.
+func (s *Supervisor) lookOut(ctx context.Context, now time.Time) (acted bool, err error) {
+	h, cfg := &s.hold, s.running.doc.PgBouncer
+	select {
+	case found := <-h.found:
+		h.found, h.next = nil, now.Add(probeEvery)
+		switch {
+		case found.err == nil:
+			return true, s.welcome(ctx, found.password)
+		case !heals(found.err):
+			s.Log.Warn("a login does not work", "reason", s.safe(found.err))
+			return true, s.letGo(ctx)
+		}
+	default:
+	}
+	if now.Sub(h.since) > cmp.Or(cfg.QueryWait(), longestHold) {
+		return true, s.letGo(ctx)
+	}
+	if h.found == nil && now.After(h.next) {
+		h.found = make(chan finding, 1)
+		passwords := []string{s.passwords.inFiles(cfg.Server.Password)}
+		if other := s.passwords.other(); other != "" {
+			passwords = append(passwords, other)
+		}
+		go s.probe(ctx, s.address(cfg), passwords, h.found)
+	}
+	return true, nil
+}
+
+// heals says that waiting may help.
+func heals(err error) bool {
+	var refusal *pgconn.PgError
+	if !errors.As(err, &refusal) {
+		return true // The server is away.
+	}
+	switch refusal.Code {
+	case wrongPasswordCode, "57P01", "57P02", "57P03": // It is being shut down or started.
+		return true
+	}
+	return false
+}
+
+// wrongPasswordCode is invalid_password.
+const wrongPasswordCode = "28P01"
+
+// welcome ends a hold with the password that works.
+func (s *Supervisor) welcome(ctx context.Context, password string) error {
+	if s.passwords.inFiles(s.running.doc.PgBouncer.Server.Password) != password {
+		if err := s.swap(ctx); err != nil {
+			return err
+		}
+	}
+	s.Log.Info("a login works", "former", s.passwords.swapped)
+	return s.letGo(ctx)
+}
+
+// letGo has PgBouncer log in. Another hold takes a login that has succeeded.
+func (s *Supervisor) letGo(ctx context.Context) error {
+	err := s.retryAfter(ctx, tryAtOnce)
+	if err == nil {
+		err = s.admin.ResumeAll(ctx)
+	}
+	if err == nil {
+		s.passwords.answered = s.relay.wrongPasswords()
+		s.hold = hold{spent: true, seen: s.relay.losses(), had: s.hold.had}
+	}
+	return err
+}
+
+// address is the server for pgconn, as PgBouncer reaches it. The password is left out.
+func (s *Supervisor) address(cfg pgbouncer.Config) string {
+	words := []string{"target_session_attrs=any", "connect_timeout=5"}
+	word := func(key, value string) {
+		words = append(words, key+"='"+strings.NewReplacer(`\`, `\\`, `'`, `\'`).Replace(value)+"'")
+	}
+	word("host", cfg.Server.Host)
+	word("port", strconv.Itoa(int(cfg.Server.Port)))
+	word("user", cfg.Server.User)
+	word("dbname", cfg.Databases[0].Database)
+	word("sslmode", cfg.Server.TLSMode)
+	for setting, file := range (pgbouncer.Rendering{Config: cfg, Paths: s.Options.paths()}).ServerTLS() {
+		word(setting, filepath.Join(s.Root, file))
+	}
+	return strings.Join(words, " ")
+}
+
+// probe logs in at the server with each of the passwords, until one works.
+func (s *Supervisor) probe(ctx context.Context, address string, passwords []string, found chan<- finding) {
+	defer s.relay.wake()
+	var err error
+	for _, password := range passwords {
+		if err = login(ctx, address, password); err == nil {
+			found <- finding{password: password}
+			return
+		}
+	}
+	found <- finding{err: fmt.Errorf("logging in at the server: %w", err)}
+}
+
+func login(ctx context.Context, address, password string) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	config, err := pgconn.ParseConfig(address)
+	if err != nil {
+		return err
+	}
+	config.Password = password
+	conn, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
+}
