@@ -41,6 +41,8 @@ type Inputs struct {
 	// OperatorNamespace is where the operator runs, which a NetworkPolicy must let in.
 	OperatorNamespace string
 
+	// LookedUp is whether clients are looked up at the server (authentication mode Query).
+	LookedUp bool
 	// Config is the encoded configuration document for the poolers.
 	Config []byte
 	// ConfigRevision names its bytes.
@@ -71,5 +73,6 @@ func FromPool(pool *poolv1.ConnectionPool) Inputs {
 		Rollout:             pool.Spec.Rollout,
 		PodDisruptionBudget: pool.Spec.PodDisruptionBudget,
 		NetworkPolicy:       pool.Spec.NetworkPolicy,
+		LookedUp:            pool.Spec.Authentication.Mode == poolv1.AuthenticationQuery,
 	}
 }

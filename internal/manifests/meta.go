@@ -30,6 +30,9 @@ const (
 	// is part of the pod's template, so a pool that moves to another server gets new
 	// pods, and the old ones keep their place in the old ledger until they are gone.
 	UpstreamAnnotation = ownPrefix + "upstream"
+	// LookupAnnotation on a pod says that its clients are looked up at the server. A
+	// running PgBouncer can not change that, so pods are replaced.
+	LookupAnnotation = ownPrefix + "lookup"
 	// ConfigRevisionAnnotation names the configuration in the pool's Secret.
 	ConfigRevisionAnnotation = ownPrefix + "config-revision"
 

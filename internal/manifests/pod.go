@@ -34,8 +34,17 @@ const (
 func podTemplate(in Inputs) *corev1ac.PodTemplateSpecApplyConfiguration {
 	return corev1ac.PodTemplateSpec().
 		WithLabels(withOwn(in.Pod.Labels, Labels(in.Pool.Name))).
-		WithAnnotations(withOwn(in.Pod.Annotations, map[string]string{UpstreamAnnotation: in.Upstream})).
+		WithAnnotations(withOwn(in.Pod.Annotations, templateAnnotations(in))).
 		WithSpec(podSpec(in))
+}
+
+// templateAnnotations are what a pod can not change while it lives.
+func templateAnnotations(in Inputs) map[string]string {
+	annotations := map[string]string{UpstreamAnnotation: in.Upstream}
+	if in.LookedUp {
+		annotations[LookupAnnotation] = "true"
+	}
+	return annotations
 }
 
 func podSpec(in Inputs) *corev1ac.PodSpecApplyConfiguration {

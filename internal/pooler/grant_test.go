@@ -181,6 +181,10 @@ func TestAConfigurationThatCanNotBeRunLeavesTheLastGoodOne(t *testing.T) {
 	t.Parallel()
 	for name, breakIt := range map[string]func(*pgbouncer.Config){
 		"one we refuse":         func(c *pgbouncer.Config) { c.Parameters = map[string]string{"default_pool_size": "100"} },
+		"one that takes a new PgBouncer": func(c *pgbouncer.Config) {
+			c.Server.User, c.Server.Password, c.Users = "", "", nil
+			c.Lookup = pgbouncer.Lookup{User: "finder", Password: "s3cret", Query: "select $1, $1"}
+		},
 		"one PgBouncer refuses": func(c *pgbouncer.Config) { c.Server.TLSMode = "verify-full" },
 	} {
 		t.Run(name, func(t *testing.T) {
