@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -132,10 +133,12 @@ func TestDefaultsAreFew(t *testing.T) {
 	pool := aPool(namespace(t), "plain")
 	create(t, pool)
 	spec := poolv1.ConnectionPoolSpec{
-		Upstream: poolv1.UpstreamSource{SecretRef: poolv1.UpstreamSecretReference{Name: "plain-db"}, Probe: poolv1.ProbeAlways},
-		Mode:     poolv1.PoolModeTransaction, Replicas: new(int32(2)),
+		Upstream: poolv1.UpstreamSource{
+			SecretRef: poolv1.UpstreamSecretReference{Name: "plain-db"}, Probe: poolv1.ProbeAlways, TargetSessionAttributes: poolv1.TargetReadWrite,
+		},
+		Mode: poolv1.PoolModeTransaction, Replicas: new(int32(2)), State: poolv1.PoolRunning,
 	}
-	if *pool.Spec.Replicas != *spec.Replicas || pool.Spec.Mode != spec.Mode || pool.Spec.Upstream != spec.Upstream {
-		t.Errorf("spec after creation: %+v", pool.Spec)
+	if diff := cmp.Diff(spec, pool.Spec); diff != "" {
+		t.Errorf("spec after creation (-want +got):\n%s", diff)
 	}
 }

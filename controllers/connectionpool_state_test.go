@@ -13,6 +13,7 @@ import (
 	autoscalingv1 "k8s.io/api/autoscaling/v1"
 	corev1 "k8s.io/api/core/v1"
 	eventsv1 "k8s.io/api/events/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -165,5 +166,27 @@ func TestAPoolScalesToZeroAndBack(t *testing.T) {
 	says(t, pool, poolv1.ConditionReady, metav1.ConditionTrue, poolv1.ReasonAvailable)
 	if found := alarms(t, pool); len(found) > 0 {
 		t.Errorf("scaling to zero and back alarms: %s", strings.Join(found, "; "))
+	}
+}
+
+func TestPodAndPoolerAreToldTheSameOfADrain(t *testing.T) {
+	pool := serve(t, namespace(t), "drains", server(t, 100))
+	told := func(drain int32, grace int64) {
+		t.Helper()
+		eventually(t, func(g gomega.Gomega) {
+			var d appsv1.Deployment
+			g.Expect(api.Get(t.Context(), key(pool, "-pool"), &d)).To(gomega.Succeed())
+			g.Expect(d.Spec.Template.Spec.TerminationGracePeriodSeconds).To(gomega.HaveValue(gomega.Equal(grace)))
+			g.Expect(configOf(t, pool).DrainTimeoutSeconds).To(gomega.HaveValue(gomega.Equal(drain)))
+		})
+	}
+	told(60, 70)
+	change(t, pool, func() { pool.Spec.Rollout.DrainTimeoutSeconds = new(int32(0)) })
+	told(0, 15)
+	change(t, pool, func() { pool.Spec.Rollout.DrainTimeoutSeconds = new(int32(86400)) })
+	told(86400, 86410)
+	tooLong := aPool(pool.Namespace, "too-long", func(p *poolv1.ConnectionPool) { p.Spec.Rollout.DrainTimeoutSeconds = new(int32(86401)) })
+	if err := api.Create(t.Context(), tooLong); !apierrors.IsInvalid(err) {
+		t.Errorf("a drain of more than a day: %v", err)
 	}
 }
