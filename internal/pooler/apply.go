@@ -146,6 +146,11 @@ func (s *Supervisor) converge(ctx context.Context, want order) error {
 // apply makes PgBouncer run other files. When it does not take them, those before
 // are put back.
 func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Limits) error {
+	if s.running.doc != nil {
+		if err := s.running.doc.PgBouncer.ReloadsTo(want.doc.PgBouncer); err != nil {
+			return s.refuse(want, err)
+		}
+	}
 	s.relay.forget()
 	err := s.write(pgbouncer.Rendering{Config: want.doc.PgBouncer, Limits: limits})
 	if err != nil {
