@@ -13,19 +13,26 @@ import (
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
 
-// stages of client_idle_timeout after PgBouncer was told to end when its clients
-// have left: it does not nudge them by itself. The first is for clients that leave
-// by themselves before long. The others are far below the pauses of most clients:
-// a limit near a client's pause would close its connection just when it wants to
-// use it, which no check before use can see. Such a query fails, but is not run.
+// stages of client_idle_timeout after PgBouncer was told to end when its clients have
+// left: it does not nudge them by itself. Each begins after its part of the drain. The
+// first closes what pools check before they use it again, as a rule after a second
+// without use. The others go from long to short, as none should be shorter than what
+// a client takes between its check and its query: the connection could be closed in
+// between, which no check can see. Such a query fails, but is not run. PgBouncer looks
+// three times a second, so who is hardly ever idle is found so late, or never.
 var stages = []struct {
-	after   time.Duration
+	after   float64
 	seconds string
 }{
-	{0, "1"}, {5 * time.Second, "0.005"}, {15 * time.Second, "0.001"},
+	{0, "2"}, {1. / 12, "0.5"}, {2. / 12, "0.1"}, {4. / 12, "0.02"}, {8. / 12, "0.005"},
 }
 
-// departure is PgBouncer's way out.
+// recent is how far the connections in use are looked back on before what nobody used
+// is given back.
+const recent = 3 * time.Second
+
+// departure is PgBouncer's way out: the news spreads, then clients have until the
+// deadline to leave.
 type departure struct {
 	since, deadline time.Time
 	spread          time.Duration
@@ -35,22 +42,49 @@ type departure struct {
 	idle   string
 	quit   bool
 	looked time.Time
+	uses   []use
+}
+
+// use is how many connections of each database were wanted at a moment.
+type use struct {
+	at   time.Time
+	busy pgbouncer.Limits
 }
 
 func newDeparture(spread, timeout time.Duration) *departure {
 	now := time.Now()
-	return &departure{since: now, deadline: now.Add(timeout), spread: min(spread, timeout/2)}
+	return &departure{since: now, deadline: now.Add(max(spread, timeout)), spread: spread}
 }
 
-// drain lets PgBouncer's clients leave, bounded by the DrainTimeout, and ends it.
+// stage is the client_idle_timeout of a moment.
+func (d *departure) stage(now time.Time) (seconds string) {
+	gone, all := now.Sub(d.toldAt), d.deadline.Sub(d.toldAt)
+	for _, stage := range stages {
+		if gone.Seconds() >= stage.after*all.Seconds() {
+			seconds = stage.seconds
+		}
+	}
+	return seconds
+}
+
+// drainTimeout is the shortest of those this pod was ever told: its grace period is
+// that of the day it was made, and it must end before.
+func (s *Supervisor) drainTimeout() time.Duration {
+	if s.mem.DrainSeconds == nil {
+		return s.DrainTimeout
+	}
+	return time.Duration(*s.mem.DrainSeconds) * time.Second
+}
+
+// drain lets PgBouncer's clients leave, bounded by drainTimeout, and ends it.
 func (s *Supervisor) drain(ctx context.Context, ticks <-chan time.Time) error {
 	if s.process == nil {
 		return nil // Nothing is given back that the grant could not take again.
 	}
-	s.Log.Info("draining", "timeout", s.DrainTimeout.String())
+	s.Log.Info("draining", "timeout", s.drainTimeout().String())
 	s.view.drain()
 	if s.leaving == nil {
-		s.leaving = newDeparture(s.SpreadTime, s.DrainTimeout)
+		s.leaving = newDeparture(s.SpreadTime, s.drainTimeout())
 	}
 	for s.process != nil && !s.process.ended() {
 		s.view.beat()
@@ -75,6 +109,14 @@ func (s *Supervisor) depart(ctx context.Context) error {
 	switch {
 	case now.Before(d.since.Add(d.spread)):
 		return nil
+	case now.After(d.deadline.Add(2 * time.Second)):
+		return s.process.signal(os.Kill)
+	case !now.Before(d.deadline):
+		if d.quit {
+			return nil
+		}
+		d.told, d.quit = true, true
+		return s.process.signal(syscall.SIGQUIT)
 	case !d.told && s.sample != nil && s.sample.Paused:
 		// The files of a pod that ends are not refreshed, so it would not learn that the
 		// pause is over: those who wait could only be cut.
@@ -82,14 +124,6 @@ func (s *Supervisor) depart(ctx context.Context) error {
 	case !d.told:
 		d.told, d.toldAt = true, now
 		return s.process.signal(syscall.SIGTERM)
-	case now.After(d.deadline.Add(2 * time.Second)):
-		return s.process.signal(os.Kill)
-	case now.After(d.deadline):
-		if d.quit {
-			return nil
-		}
-		d.quit = true
-		return s.process.signal(syscall.SIGQUIT)
 	default:
 		return s.nudge(ctx, now)
 	}
@@ -99,19 +133,17 @@ func (s *Supervisor) depart(ctx context.Context) error {
 // remaining clients do not use.
 func (s *Supervisor) nudge(ctx context.Context, now time.Time) error {
 	d := s.leaving
-	if s.running.doc == nil || now.Sub(d.looked) < time.Second {
+	if s.running.doc == nil || s.sample == nil {
+		return nil
+	}
+	d.note(*s.sample, now)
+	if now.Sub(d.looked) < time.Second {
 		return nil
 	}
 	d.looked = now
-	idle := ""
-	for _, stage := range stages {
-		if now.Sub(d.toldAt) >= stage.after {
-			idle = stage.seconds
-		}
-	}
-	limits, err := s.needed(ctx)
-	if err != nil || idle == d.idle && maps.Equal(limits, s.running.limits) {
-		return s.unlessEnded(err)
+	idle, limits := d.stage(now), d.needed(s.running.limits)
+	if idle == d.idle && maps.Equal(limits, s.running.limits) {
+		return nil
 	}
 	if err := s.release(limits); err != nil {
 		return err
@@ -126,22 +158,29 @@ func (s *Supervisor) nudge(ctx context.Context, now time.Time) error {
 	return nil
 }
 
-// needed are the limits that those clients need who are still there. Limits only
-// sink, and to no less than 1.
-func (s *Supervisor) needed(ctx context.Context) (pgbouncer.Limits, error) {
-	pools, err := s.admin.Pools(ctx)
-	if err != nil {
-		return nil, err
-	}
+func (d *departure) note(sample pgbouncer.Sample, now time.Time) {
 	busy := pgbouncer.Limits{}
-	for _, pool := range pools {
+	for _, pool := range sample.Pools {
 		busy[pool.Database] += pool.ServersActive + pool.ClientsWaiting
 	}
-	limits := pgbouncer.Limits{}
-	for name, limit := range s.running.limits {
-		limits[name] = min(limit, max(1, busy[name]))
+	d.uses = append(d.uses, use{now, busy})
+	for now.Sub(d.uses[0].at) > recent {
+		d.uses = d.uses[1:]
 	}
-	return limits, nil
+}
+
+// needed are the limits that those clients need who are still there. Limits only
+// sink, and to no less than 1.
+func (d *departure) needed(inForce pgbouncer.Limits) pgbouncer.Limits {
+	limits := pgbouncer.Limits{}
+	for name, limit := range inForce {
+		var most int32 = 1
+		for _, use := range d.uses {
+			most = max(most, use.busy[name])
+		}
+		limits[name] = min(limit, most)
+	}
+	return limits
 }
 
 // release notes what is given back before anyone can be told: should only the

@@ -174,7 +174,13 @@ func (p *pod) starts() int {
 // config lays down a configuration and returns its revision.
 func (p *pod) config(cfg pgbouncer.Config) string {
 	p.t.Helper()
-	data, revision, err := contract.Document{Version: contract.DocumentVersion, StatusKey: statusKey, PgBouncer: cfg}.Encode()
+	return p.lay(contract.Document{Version: contract.DocumentVersion, StatusKey: statusKey, PgBouncer: cfg})
+}
+
+// lay lays down a whole document and returns its revision.
+func (p *pod) lay(doc contract.Document) string {
+	p.t.Helper()
+	data, revision, err := doc.Encode()
 	if err != nil {
 		p.t.Fatal(err)
 	}

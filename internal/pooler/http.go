@@ -69,6 +69,7 @@ func (s *Supervisor) tell() {
 		v.demand = s.demand
 		v.status = contract.Status{
 			UID: s.in.uid, Gen: s.mem.Applied.Gen, Config: revision(s.mem.doc),
+			Paused:  s.running.doc != nil && s.running.doc.PgBouncer.Paused,
 			Refused: s.relay.refusals(), LettingGo: s.letting, Draining: draining, Problem: s.problem,
 		}
 	})
@@ -174,7 +175,7 @@ func (s *Supervisor) account(ctx context.Context, v state) (contract.Status, err
 		status.Active += pool.ServersActive
 		status.Waiting += pool.ClientsWaiting
 	}
-	status.Paused = isPaused(sample)
+	status.Paused = status.Paused && isPaused(sample)
 	now := needIn(sample, time.Now())
 	status.Peak, status.Starved = v.demand.peak(now), v.demand.starved(now)
 	status.LettingGo = stillAbove(status.LettingGo, sample)

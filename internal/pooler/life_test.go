@@ -169,7 +169,9 @@ func TestADrainWaitsForClientsAndReportsIt(t *testing.T) {
 func TestADrainLosesNoQueryThatWasRun(t *testing.T) {
 	t.Parallel()
 	server := aServer(t)
-	p := aPod(t).start()
+	p := aPod(t)
+	p.options.DrainTimeout = 12 * time.Second
+	p.start()
 	p.grant(1, 6, p.config(aConfig(server)))
 	p.runs(1, 6)
 	conn, err := p.client("shop")

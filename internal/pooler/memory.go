@@ -27,6 +27,9 @@ type memory struct {
 	Config  []byte         `json:"config,omitempty"`
 	// Released is what a drain gave back, and said so.
 	Released release `json:"released,omitzero"`
+	// DrainSeconds is the shortest drain timeout of all configurations that were in
+	// force; nil without one.
+	DrainSeconds *int32 `json:"drainSeconds,omitempty"`
 
 	doc *document
 }
@@ -43,6 +46,14 @@ func (r release) cap(g contract.Grant) contract.Grant {
 		g.Share = min(g.Share, r.Share)
 	}
 	return g
+}
+
+// shorter is the smaller of two that may not be there.
+func shorter(a, b *int32) *int32 {
+	if a == nil || b != nil && *b < *a {
+		return b
+	}
+	return a
 }
 
 // of is the memory of a pod: another pod's is none.

@@ -85,6 +85,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		s.backOff.wait(orphanTime, errOrphans)
 	}
 	s.view.beat()
+	context.AfterFunc(ctx, s.view.drain) // No step that is under way delays it.
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.StatusAddress)
 	if err != nil {
 		return fmt.Errorf("serving health and status: %w", err)
@@ -172,7 +173,7 @@ func (s *Supervisor) toward(ctx context.Context, want order) error {
 	case s.leaving != nil && (s.leaving.told || want.parked()):
 		return s.depart(ctx)
 	case want.parked() && s.process != nil:
-		s.leaving = newDeparture(s.SpreadTime, s.DrainTimeout)
+		s.leaving = newDeparture(s.SpreadTime, s.drainTimeout())
 		return nil
 	case want.waits():
 		return nil
@@ -226,6 +227,7 @@ func (s *Supervisor) remember(want order) error {
 	s.mem.Applied, s.mem.doc = want.grant, doc
 	if doc != nil {
 		s.mem.Config = doc.data
+		s.mem.DrainSeconds = shorter(s.mem.DrainSeconds, doc.DrainTimeoutSeconds)
 	}
 	s.Log.Info("a grant is in force", "gen", want.grant.Gen, "share", want.grant.Share, "config", revision(doc))
 	return s.mem.save(s.RunDir)
