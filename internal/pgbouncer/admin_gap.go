@@ -25,6 +25,18 @@ func (a Admin) ReconnectBetweenLogins(ctx context.Context, database string) (don
 	return a.betweenLogins(ctx, database, "RECONNECT "+identifier(database), 0)
 }
 
+// ReconnectAll is ReconnectBetweenLogins for all databases at once, or in spite of
+// logins in flight.
+func (a Admin) ReconnectAll(ctx context.Context, inSpite bool) (done bool, err error) {
+	if inSpite {
+		return true, a.session(ctx, func(exec executor) error {
+			_, err := exec("RECONNECT")
+			return err
+		})
+	}
+	return a.betweenLogins(ctx, "", "RECONNECT", 0)
+}
+
 // betweenLogins looks and acts on one connection, so that hardly a login begins in
 // between. An empty database is any.
 func (a Admin) betweenLogins(ctx context.Context, database, command string, look time.Duration) (done bool, err error) {

@@ -63,6 +63,9 @@ func (c Config) LoginRetry() time.Duration { return c.seconds(LoginRetrySetting)
 // (query_wait_timeout); 0 is without end.
 func (c Config) QueryWait() time.Duration { return c.seconds("query_wait_timeout") }
 
+// AddressKept is how long PgBouncer believes a name's address (dns_max_ttl).
+func (c Config) AddressKept() time.Duration { return c.seconds("dns_max_ttl") }
+
 func (c Config) seconds(setting string) time.Duration {
 	seconds, err := strconv.ParseFloat(cmp.Or(c.Parameters[setting], constants[setting]), 64)
 	if err != nil {
@@ -81,6 +84,10 @@ type Server struct {
 	Password string `json:"password"`
 	// TLSMode is server_tls_sslmode: disable, allow, prefer, require, verify-ca or verify-full.
 	TLSMode string `json:"tlsMode"`
+	// Incarnation tells apart the servers that Host leads to, one after another. Where it
+	// changes, poolers replace their server connections, as clients release them. It is
+	// the only field that is not PgBouncer's; empty is not known.
+	Incarnation string `json:"incarnation,omitempty"`
 	// CA holds the authorities that the server's certificate is verified with, in PEM;
 	// empty is those that public sites are trusted by (server_tls_ca_file).
 	CA string `json:"ca,omitempty"`

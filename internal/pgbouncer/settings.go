@@ -95,6 +95,11 @@ var constants = map[string]string{
 	"server_lifetime":        "3600",
 	LoginRetrySetting:        "1",
 
+	// After a failover the server's name leads elsewhere, or nowhere for a moment.
+	// PgBouncer asks only when it opens a connection, and never more often than this.
+	"dns_max_ttl":      "5",
+	"dns_nxdomain_ttl": "2",
+
 	// A client gets an answer, if a bad one, before most clients give up.
 	"query_wait_timeout":      "30",
 	"max_prepared_statements": "200",

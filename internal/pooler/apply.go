@@ -68,7 +68,7 @@ func (s *Supervisor) launch(ctx context.Context, want order) error {
 	}
 	s.sweep()
 	s.Log.Info("PgBouncer runs", "pid", process.cmd.Process.Pid)
-	s.hold = hold{seen: s.relay.losses()}
+	s.hold, s.fairness = hold{seen: s.relay.losses()}, fairness{left: map[string]bool{}}
 	s.passwords.replaced(nil, want.doc, s.relay.wrongPasswords())
 	s.running = applied{doc: want.doc, limits: want.limits}
 	return s.confirm(ctx, want)
@@ -127,7 +127,7 @@ func (s *Supervisor) converge(ctx context.Context, want order) error {
 	if s.sample == nil {
 		return errNoAnswer
 	}
-	if err := s.settle(ctx); err != nil {
+	if err := errors.Join(s.follow(ctx), s.settle(ctx)); err != nil {
 		return err
 	}
 	if s.running.doc.revision == want.doc.revision {

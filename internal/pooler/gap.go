@@ -31,6 +31,8 @@ type upheaval struct {
 	since time.Time
 	// last is when PgBouncer was last told such a thing.
 	last time.Time
+	// reconnects are when it is to replace all server connections.
+	reconnects []time.Time
 }
 
 // quicken is the interval between logins in place of the one that refusals ask for
@@ -48,6 +50,7 @@ func (u upheaval) quicken(interval time.Duration, now time.Time) time.Duration {
 func dirties(before, after pgbouncer.Config) bool {
 	was, is := before.Server, after.Server
 	was.Password, is.Password = "", ""
+	was.Incarnation, is.Incarnation = "", ""
 	if was != is || before.ConnectQuery != after.ConnectQuery {
 		return true
 	}
@@ -61,6 +64,9 @@ func dirties(before, after pgbouncer.Config) bool {
 // reloadTo makes PgBouncer read the files of want. Where they close its connections
 // that is done when no login is in flight; done is false where it has to be tried again.
 func (s *Supervisor) reloadTo(ctx context.Context, want order) (done bool, err error) {
+	if s.running.doc != nil && moved(s.running.doc.PgBouncer.Server, want.doc.PgBouncer.Server) {
+		s.upheaval.reconnects = reconnects(time.Now(), want.doc.PgBouncer)
+	}
 	if s.running.doc == nil || !dirties(s.running.doc.PgBouncer, want.doc.PgBouncer) {
 		s.upheaval.since = time.Time{}
 		return true, s.reload(ctx)
@@ -76,7 +82,7 @@ func (s *Supervisor) reloadTo(ctx context.Context, want order) (done bool, err e
 	}
 	if done {
 		s.retries.inForce = 0
-		s.upheaval = upheaval{last: time.Now()}
+		s.upheaval.since, s.upheaval.last = time.Time{}, time.Now()
 	}
 	return done, err
 }
