@@ -17,8 +17,9 @@ const (
 	// get ready, and the second chance it has after.
 	calmRounds   = 150
 	roundSeconds = 10
-	// quietRounds without a write are quiet.
-	quietRounds = 8
+	// quietRounds without a write are quiet: longer than a pod whose try failed waits for
+	// the next.
+	quietRounds = 26
 	// arrival is how many rounds what was decided before may take to be done.
 	arrival = 3
 )
