@@ -119,7 +119,7 @@ func lookupProblem(format string, args ...any) *status.Blocked {
 
 // lookupDigest names what a look depends on.
 func lookupDigest(p *pass) ([32]byte, error) {
-	data, err := json.Marshal(struct {
+	data, err := json.Marshal(struct { //nolint:gosec // It is digested and forgotten.
 		Server         [32]byte
 		User, Password string
 		Install        poolv1.InstallPolicy

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -380,6 +381,16 @@ func TestNamesAreNeverReadAsSQL(t *testing.T) {
 	}
 	if got := server.Ask(t, "select count(*) from pg_class where relname = 'canary'"); got != "1" {
 		t.Error("a name was run as SQL")
+	}
+}
+
+func TestTheDocumentedSQLIsTheOneThatIsInstalled(t *testing.T) {
+	page, err := os.ReadFile("../../docs/lookup.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sql := (lookup.Installation{User: "pool_lookup", Owner: "shop", Databases: []string{"shop"}}).SQL(); !strings.Contains(string(page), "\n```sql\n"+sql+"```\n") {
+		t.Errorf("docs/lookup.md has other SQL than:\n%s", sql)
 	}
 }
 

@@ -180,7 +180,7 @@ func TestARestartedContainerKeepsItsGrant(t *testing.T) {
 func TestAConfigurationThatCanNotBeRunLeavesTheLastGoodOne(t *testing.T) {
 	t.Parallel()
 	for name, breakIt := range map[string]func(*pgbouncer.Config){
-		"one we refuse":         func(c *pgbouncer.Config) { c.Parameters = map[string]string{"default_pool_size": "100"} },
+		"one we refuse": func(c *pgbouncer.Config) { c.Parameters = map[string]string{"default_pool_size": "100"} },
 		"one that takes a new PgBouncer": func(c *pgbouncer.Config) {
 			c.Server.User, c.Server.Password, c.Users = "", "", nil
 			c.Lookup = pgbouncer.Lookup{User: "finder", Password: "s3cret", Query: "select $1, $1"}
