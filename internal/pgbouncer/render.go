@@ -68,7 +68,10 @@ type Rendering struct {
 	Config Config
 	// Limits of the databases. A database without one is left out.
 	Limits Limits
-	Paths  Paths
+	// RoleLimits are the most that each role may have of a database's limit, where
+	// clients are roles of their own. A database that is not there has none.
+	RoleLimits Limits
+	Paths      Paths
 	// Peers hand on each other's cancel requests.
 	Peers Peers
 	// ClientIdleTimeout stands in for that of Config, in seconds; empty does not.
@@ -162,7 +165,7 @@ func (r Rendering) connection(db Database, limit int32) string {
 	if server.User != "" {
 		word("password", server.Password)
 	}
-	fmt.Fprintf(&words, " pool_size=%d max_db_connections=%d", limit, limit)
+	fmt.Fprintf(&words, " pool_size=%d max_db_connections=%d", min(limit, cmp.Or(r.RoleLimits[db.Name], limit)), limit)
 	word("connect_query", r.Config.ConnectQuery)
 	return words.String()
 }

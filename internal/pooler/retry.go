@@ -82,6 +82,9 @@ func (s *Supervisor) pace(ctx context.Context) error {
 	if acted, err := s.endure(ctx); acted || err != nil {
 		return err
 	}
+	if err := s.part(ctx); err != nil {
+		return err
+	}
 	if refused > r.refused || r.interval > 0 {
 		have, err := s.logins(ctx)
 		now := time.Now()

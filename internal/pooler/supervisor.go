@@ -51,6 +51,7 @@ type Supervisor struct {
 	retries   retries
 	passwords passwords
 	hold      hold
+	fairness  fairness
 	patience  patience
 	asked     time.Time
 	problem   string

@@ -175,3 +175,25 @@ func TestManyRolesShareTheLimitAndAllAreServed(t *testing.T) {
 		})
 	}
 }
+
+func TestABusyRoleLeavesOthersTheirPart(t *testing.T) {
+	t.Parallel()
+	server := testenv.Postgres(t, map[string]string{"max_connections": "30"})
+	prepare(t, server)
+	cfg := lookingUp(t, server, 3)
+	p := aPod(t).start()
+	p.grant(1, 4, p.config(cfg))
+	p.runs(1, 4)
+	p.as = as("role0", clientPassword)
+	clients := p.load(12, "select pg_sleep(0.005)", "shop")
+	for _, role := range []string{"role1", "role2"} {
+		conn, err := p.client("shop", as(role, clientPassword))
+		for i := 0; i < 20 && err == nil; i++ {
+			_, err = conn.Exec(t.Context(), "select pg_sleep(0.005)")
+		}
+		if err != nil {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+	clients.end(t)
+}

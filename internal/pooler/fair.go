@@ -1,0 +1,103 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package pooler
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/poolfleet/poolfleet/internal/pgbouncer"
+)
+
+const (
+	// starvesAfter is how long clients of a role wait for their first connection before
+	// others have to give some up.
+	starvesAfter = time.Second
+	// partedFor is how long after that a role may not have all of them again.
+	partedFor = 10 * time.Second
+)
+
+// fairness is for roles that share a database's limit. PgBouncer gives a connection
+// that is released to who waits in the same role, so one role that is always busy
+// keeps all. It serves no more roles at once than the limit allows. Source: PgBouncer's
+// objects.c (reuse_on_release, evict_connection).
+type fairness struct {
+	// limits are the most that each role may have of a database's limit; a database
+	// that is not there has none.
+	limits pgbouncer.Limits
+	// starved is when one had nothing last.
+	starved time.Time
+	// left are the databases whose roles have not been made to give up any.
+	left map[string]bool
+}
+
+// part parts a database's limit among its busy roles while one of them has nothing.
+func (s *Supervisor) part(ctx context.Context) error {
+	f, now := &s.fairness, time.Now()
+	if s.running.doc.PgBouncer.Lookup.User == "" {
+		return nil
+	}
+	want := maps.Clone(f.limits)
+	parts := partsOf(*s.sample, s.running.limits)
+	switch {
+	case len(parts) > 0:
+		f.starved = now
+		if want == nil {
+			want = pgbouncer.Limits{}
+		}
+	case now.Sub(f.starved) > partedFor:
+		want = nil
+	}
+	for name, part := range parts {
+		if have, ok := want[name]; !ok || part < have {
+			want[name], f.left[name] = part, true
+		}
+	}
+	if !maps.Equal(want, f.limits) {
+		f.limits = want
+		if err := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits}); err != nil {
+			return err
+		}
+		return s.reload(ctx)
+	}
+	return s.giveUp(ctx)
+}
+
+// partsOf is what each busy role may have of the databases in which one has nothing.
+func partsOf(sample pgbouncer.Sample, limits pgbouncer.Limits) pgbouncer.Limits {
+	busy, starving := map[string]int32{}, map[string]bool{}
+	for _, pool := range sample.Pools {
+		if pool.ClientsWaiting+pool.ServersActive > 0 {
+			busy[pool.Database]++
+		}
+		none := pool.ServersActive+pool.ServersIdle+pool.ServersUsed+pool.InLogin == 0
+		if none && pool.ClientsWaiting > 0 && pool.MaxWait > starvesAfter {
+			starving[pool.Database] = true
+		}
+	}
+	parts := pgbouncer.Limits{}
+	for name := range starving {
+		if busy[name] > 1 && limits[name] > 1 {
+			parts[name] = max(1, limits[name]/busy[name])
+		}
+	}
+	return parts
+}
+
+// giveUp has the connections replaced as they are released: those that are busy all
+// the time would not be closed otherwise.
+func (s *Supervisor) giveUp(ctx context.Context) error {
+	for name := range s.fairness.left {
+		ran, err := s.admin.ReconnectBetweenLogins(ctx, name)
+		if ran {
+			delete(s.fairness.left, name)
+			s.upheaval.last = time.Now()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
