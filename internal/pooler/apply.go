@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
 	"maps"
 	"time"
 
@@ -113,6 +114,9 @@ func (s *Supervisor) failLaunch(want order, err error) error {
 
 // refuse notes that a configuration can not be run, so that the last good one is.
 func (s *Supervisor) refuse(want order, err error) error {
+	if cause := new(fs.PathError); errors.As(err, &cause) {
+		return err // It is the disk's fault: try again.
+	}
 	s.refused[want.doc.revision] = s.safe(err)
 	s.Log.Warn("the configuration is refused", "config", want.doc.revision, "reason", s.safe(err))
 	return err

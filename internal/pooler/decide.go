@@ -50,9 +50,18 @@ func decide(m memory, in inbox, refused map[string]string) order {
 		o.problem = problem
 	}
 	if o.doc == nil && o.grant.Share > 0 && m.doc != nil {
-		o.grant, o.doc = m.Released.cap(m.Applied), m.doc // Keep what runs until the configuration is here.
+		o.grant, o.doc = meanwhile(m, o.grant), m.doc
 	}
 	return o.split()
+}
+
+// meanwhile is what holds until the configuration of a newer grant is here: what ran,
+// but no more than the newer share, as far as that gives each database a connection.
+func meanwhile(m memory, newer contract.Grant) contract.Grant {
+	least := int32(len(m.doc.PgBouncer.Databases)) //nolint:gosec // A pool has at most 32.
+	ran := m.Released.cap(m.Applied)
+	ran.Share = min(ran.Share, max(newer.Share, least))
+	return ran
 }
 
 // choose finds the configuration that a grant names. One that PgBouncer refused

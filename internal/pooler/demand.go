@@ -103,6 +103,7 @@ func (s *Supervisor) observe(ctx context.Context) {
 	sample, err := s.admin.Sample(ctx)
 	if err != nil {
 		s.demand = demand{}
+		s.unwedge()
 		return
 	}
 	s.view.answered()

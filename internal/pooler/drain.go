@@ -190,8 +190,7 @@ func (s *Supervisor) release(limits pgbouncer.Limits) error {
 	if s.mem.Released.Gen == gen && s.mem.Released.Share <= share || s.running.limits.Sum() <= share {
 		return nil
 	}
-	s.mem.Released = release{Gen: gen, Share: share}
-	return s.mem.save(s.RunDir)
+	return s.jot(func(m *memory) { m.Released = release{Gen: gen, Share: share} })
 }
 
 // unlessEnded drops an error of asking a PgBouncer that has ended.

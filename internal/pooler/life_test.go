@@ -7,7 +7,6 @@ import (
 	"context"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -63,31 +62,6 @@ func TestAKilledPgBouncerComesBackWhenItsConnectionsAreGone(t *testing.T) {
 		t.Errorf("%d server connections, want the 10 of its share, and a login in flight at most", highest)
 	}
 	clients.Wait()
-}
-
-func TestAFrozenPgBouncerIsNoAcknowledgementAndNotReady(t *testing.T) {
-	t.Parallel()
-	p := aPod(t)
-	p.options.Silence = 5 * time.Second
-	p.start()
-	p.grant(1, 5, p.config(aConfig(nil)))
-	p.runs(1, 5)
-	frozen := p.commands[0].Process
-	if err := frozen.Signal(syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
-	if p.ready() {
-		t.Error("it is ready")
-	}
-	if s, ok := p.status(); ok {
-		t.Errorf("it gives the status %+v", s)
-	}
-	eventually(t, "it is unhealthy, so that it is restarted", func() bool { code, _ := p.get("/healthz", nil); return code == 503 })
-	if err := frozen.Signal(syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "it is ready", p.ready)
-	eventually(t, "it is healthy", func() bool { code, _ := p.get("/healthz", nil); return code == 200 })
 }
 
 func TestReadinessDoesNotDependOnTheServerNorOnFreeClientConnections(t *testing.T) {

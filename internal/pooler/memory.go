@@ -4,6 +4,7 @@
 package pooler
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +16,11 @@ import (
 	"github.com/poolfleet/poolfleet/internal/contract"
 )
 
-const memoryFile = "memory.json"
+const (
+	memoryFile = "memory.json"
+	// newFiles are those that have not taken their place yet.
+	newFiles = ".new-*"
+)
 
 // memory outlives a restart of the container, but not the pod.
 type memory struct {
@@ -64,7 +69,8 @@ func (m memory) of(uid string) memory {
 	return memory{UID: uid}
 }
 
-// recall reads the memory; there is none before the first grant.
+// recall reads the memory; there is none before the first grant. One that can not be
+// read must not lock the pod out for good: without it the annotation alone counts.
 func recall(runDir string) (memory, error) {
 	var m memory
 	data, err := os.ReadFile(filepath.Join(runDir, memoryFile))
@@ -80,8 +86,10 @@ func recall(runDir string) (memory, error) {
 	if m.Config == nil {
 		return m, nil
 	}
-	m.doc, err = decodeDocument(m.Config)
-	return m, err
+	if m.doc, err = decodeDocument(m.Config); err != nil {
+		return memory{}, fmt.Errorf("reading the memory: %w", err)
+	}
+	return m, nil
 }
 
 func (m memory) save(runDir string) error {
@@ -95,7 +103,10 @@ func (m memory) save(runDir string) error {
 // writeFile replaces a file at once, readable for its owner alone: that of the
 // directory, when we may choose.
 func writeFile(path string, data []byte) error {
-	file, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, data) {
+		return nil // PgBouncer can be started again though there is no room.
+	}
+	file, err := os.CreateTemp(filepath.Dir(path), newFiles)
 	if err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}

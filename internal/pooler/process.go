@@ -78,6 +78,15 @@ func (p *process) signal(sig os.Signal) error {
 	return nil
 }
 
+// unwedge ends a PgBouncer that has not answered for a third of what a container may be
+// silent, so that another is started before the container is.
+func (s *Supervisor) unwedge() {
+	if silent := time.Since(s.view.look().lastAnswer); silent > s.Silence/3 && !s.process.ended() {
+		s.Log.Error("PgBouncer does not answer and is killed", "silent", silent.String())
+		s.kill()
+	}
+}
+
 func (p *process) ended() bool {
 	select {
 	case <-p.exited:

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/contract"
@@ -77,14 +78,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	if err := os.MkdirAll(s.RunDir, 0o700); err != nil {
 		return fmt.Errorf("making the run directory: %w", err)
 	}
-	mem, err := recall(s.RunDir)
-	if err != nil {
-		return err
-	}
-	s.mem = mem
-	if mem.doc != nil { // Another container of this pod ran, and how it ended is not known.
-		s.backOff.wait(orphanTime, errOrphans)
-	}
+	s.begin()
 	s.view.beat()
 	context.AfterFunc(ctx, s.view.drain) // No step that is under way delays it.
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.StatusAddress)
@@ -96,6 +90,23 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	go func() { served <- server.Serve(listener) }()
 	defer server.Close()
 	return s.loop(ctx, served)
+}
+
+// begin takes over from a container of this pod that ran before, if there was one.
+// How that one ended is not known.
+func (s *Supervisor) begin() {
+	mem, err := recall(s.RunDir)
+	if err != nil {
+		s.Log.Error("what an earlier container has noted is lost", "reason", err.Error())
+	}
+	s.mem = mem
+	if mem.doc != nil || err != nil {
+		s.backOff.wait(orphanTime, errOrphans)
+	}
+	torn, _ := filepath.Glob(filepath.Join(s.RunDir, newFiles)) // The pattern is ours.
+	for _, file := range torn {
+		_ = os.Remove(file) // If it stays it is only in the way.
+	}
 }
 
 func (s *Supervisor) loop(ctx context.Context, served <-chan error) error {
@@ -149,23 +160,32 @@ func (s *Supervisor) Step(ctx context.Context) {
 	s.view.beat()
 	s.notice()
 	s.observe(ctx)
-	want := decide(s.mem, s.in, s.refused)
+	want, unseen := s.order()
 	s.problem = cmp.Or(want.problem, s.peering.problem)
-	err := s.see(want)
-	if err == nil {
-		err = s.toward(ctx, want)
-	}
+	err := s.toward(ctx, want)
 	if err == nil && s.leaving == nil {
 		err = errors.Join(s.pause(ctx), s.join(ctx))
 	}
 	if err == nil {
 		err = s.pace(ctx)
 	}
-	if err != nil {
+	if err = errors.Join(unseen, err); err != nil {
 		s.problem = s.safe(err)
 	}
 	s.evict(ctx)
 	s.tell()
+}
+
+// order is what is to run. A grant that can not be noted is not obeyed.
+func (s *Supervisor) order() (order, error) {
+	want := decide(s.mem, s.in, s.refused)
+	err := s.see(want)
+	if err != nil {
+		before := s.in
+		before.grant = contract.Grant{}
+		want = decide(s.mem, before, s.refused)
+	}
+	return want, err
 }
 
 // toward is the table of what there is to do.
@@ -209,8 +229,7 @@ func (s *Supervisor) see(want order) error {
 	if want.grant.Gen <= s.mem.Seen.Gen || want.waits() {
 		return nil
 	}
-	s.mem.UID, s.mem.Seen = s.in.uid, s.in.grant
-	return s.mem.save(s.RunDir)
+	return s.jot(func(m *memory) { m.UID, m.Seen = s.in.uid, s.in.grant })
 }
 
 // remember notes that the order is in force.
@@ -225,13 +244,29 @@ func (s *Supervisor) remember(want order) error {
 	if want.grant.Gen > s.mem.Applied.Gen {
 		s.retries.interval = 0 // There may be room now.
 	}
-	s.mem.Applied, s.mem.doc = want.grant, doc
-	if doc != nil {
-		s.mem.Config = doc.data
-		s.mem.DrainSeconds = shorter(s.mem.DrainSeconds, doc.DrainTimeoutSeconds)
+	err := s.jot(func(m *memory) {
+		m.Applied, m.doc = want.grant, doc
+		if doc != nil {
+			m.Config = doc.data
+			m.DrainSeconds = shorter(m.DrainSeconds, doc.DrainTimeoutSeconds)
+		}
+	})
+	if err == nil {
+		s.Log.Info("a grant is in force", "gen", want.grant.Gen, "share", want.grant.Share, "config", revision(doc))
 	}
-	s.Log.Info("a grant is in force", "gen", want.grant.Gen, "share", want.grant.Share, "config", revision(doc))
-	return s.mem.save(s.RunDir)
+	return err
+}
+
+// jot changes the memory. What can not be written down has not happened: a new
+// container would not know of it.
+func (s *Supervisor) jot(change func(*memory)) error {
+	next := s.mem
+	change(&next)
+	err := next.save(s.RunDir)
+	if err == nil {
+		s.mem = next
+	}
+	return err
 }
 
 func revision(doc *document) string {
