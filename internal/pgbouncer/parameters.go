@@ -69,7 +69,7 @@ var allowed = map[string]check{
 // advice says, for parameters that people may look for, where to turn instead.
 var advice = map[string]string{
 	"client_idle_timeout":    "is set by the operator: use spec.clients.idleTimeoutSeconds",
-	"client_tls_sslmode":     "is set by the operator: the pooled port speaks plain PostgreSQL",
+	"client_tls_sslmode":     "is set by the operator: use spec.tls.mode",
 	"connect_query":          "is set by the operator: it is what holds the server's connection limit",
 	"default_pool_size":      "is set by the operator: use spec.serverConnections",
 	"disable_pqexec":         "is refused: PgBouncer takes it only when it starts, and pools are changed without a restart",
@@ -85,7 +85,7 @@ var advice = map[string]string{
 	"reserve_pool_size":      "is set by the operator: a reserve would be opened beyond the limit; use spec.serverConnections",
 	"reserve_pool_timeout":   "is set by the operator: there is no reserve pool",
 	"server_check_query":     "is set by the operator: PgBouncer's own check is used",
-	"server_tls_sslmode":     "is set by the operator: use sslmode in the upstream Secret's URL",
+	"server_tls_sslmode":     "is set by the operator: use spec.upstream.tls, or sslmode in the upstream Secret's URL",
 	"track_extra_parameters": "is refused: PgBouncer takes it only when it starts; it follows every parameter that the server reports",
 	"transaction_timeout":    "must be 0: it would close connections whose queries go on at the server; set transaction_timeout for the role (PostgreSQL 17)",
 }
