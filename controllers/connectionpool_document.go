@@ -20,7 +20,7 @@ import (
 // at the server, as far as they are known.
 func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 	config := pgbouncer.Config{
-		Server:                   serverOf(p),
+		Server:                   serverOf(p, own.document.PgBouncer.Server),
 		Databases:                databasesOf(p),
 		Mode:                     modeOf(p.pool.Spec.Mode),
 		Users:                    usersOf(p, own),
@@ -43,12 +43,14 @@ func documentOf(p *pass, own ownSecrets) (contract.Document, error) {
 	}, nil
 }
 
-// serverOf is the server as the poolers reach it.
-func serverOf(p *pass) pgbouncer.Server {
+// serverOf is the server as the poolers reach it. Before a good look it is the one
+// that they were told of last.
+func serverOf(p *pass, inForce pgbouncer.Server) pgbouncer.Server {
 	return pgbouncer.Server{
 		Host: p.source.Host, Port: p.source.Port,
 		User: p.source.User, Password: p.source.Password, TLSMode: p.source.TLSMode,
 		CA: p.source.CA, Certificate: p.source.Certificate, Key: p.source.Key,
+		Incarnation: cmp.Or(p.record.Behind.Incarnation, inForce.Incarnation),
 	}
 }
 

@@ -6,6 +6,7 @@ package controllers
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -118,6 +119,7 @@ func (r *ConnectionPoolReconciler) probe(ctx context.Context, p *pass, digest [3
 	default:
 		record.Observation, record.SeenAt = observation, record.ProbedAt
 		record.Problem = wrongKind(p.pool, observation)
+		record.Behind = behind(p.pool, p.record, record)
 	}
 	record.judge(p.pool, digest)
 	return record
@@ -130,6 +132,38 @@ func (r *Record) judge(pool *poolv1.ConnectionPool, digest [32]byte) {
 	}
 	r.FailingSince = firstOf(r.FailingSince, r.Problem != nil, r.ProbedAt)
 	r.Interval = jittered(interval(pool, *r))
+}
+
+// Behind is the server behind an address, as the newest good look showed it.
+type Behind struct {
+	Identity postgres.Identity
+	// Incarnation is the name under which poolers know it.
+	Incarnation string
+}
+
+// behind tells whether poolers are to leave the server that they are connected to,
+// because the primary's address leads to another one now. A restart is none, nor is
+// another of one server's addresses. Behind the address of standbys may be any of them.
+func behind(pool *poolv1.ConnectionPool, before, now Record) Behind {
+	target := pool.Spec.Upstream.TargetSessionAttributes
+	if now.Problem != nil || target == poolv1.TargetReadOnly || target == poolv1.TargetAny {
+		return before.Behind
+	}
+	seen, known := now.Observation.Identity(), before.Behind.Identity
+	if before.Behind.Incarnation != "" && before.Endpoint == now.Endpoint && (seen.Same(known) || incarnation(seen) == incarnation(known)) {
+		return Behind{Identity: seen, Incarnation: before.Behind.Incarnation}
+	}
+	return Behind{Identity: seen, Incarnation: incarnation(seen)}
+}
+
+// incarnation names a server by what a restart leaves as it is, so that a manager that
+// starts anew gives the same name.
+func incarnation(i postgres.Identity) string {
+	if i.Address == "" {
+		return ""
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", i.SystemIdentifier, i.Address, i.Port))
+	return hex.EncodeToString(sum[:4])
 }
 
 // wrongKind says that a server is not of the kind that is meant.

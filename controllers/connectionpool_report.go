@@ -39,6 +39,7 @@ func (r *ConnectionPoolReconciler) report(ctx context.Context, p *pass, err erro
 		return reconcile.Result{}, err
 	}
 	if blocked == nil {
+		r.tellServer(p)
 		r.tellCertificate(p)
 	}
 	metrics.ObservePool(p.pool.Namespace, p.pool.Name, want)

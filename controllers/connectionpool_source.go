@@ -199,3 +199,16 @@ func blockedBy(err error) error {
 func sentence(message string) string {
 	return strings.ToUpper(message[:1]) + message[1:]
 }
+
+// tellServer tells, once, that what the Secrets say is not taken up, or that a standby
+// was promoted. Poolers serve on, so that Ready does not tell of it.
+func (r *ConnectionPoolReconciler) tellServer(p *pass) {
+	problem := p.kept
+	if seen := p.record.Problem; problem == nil && seen != nil && seen.Reason == poolv1.ReasonNotInRecovery {
+		problem = seen
+	}
+	on := occasion{pool: client.ObjectKeyFromObject(p.pool), what: "server"}
+	if r.Records.Tell(on, problem != nil, r.Clock.Now(), 0) {
+		r.Recorder.Eventf(p.pool, nil, corev1.EventTypeWarning, problem.Reason, "Observe", "%s; poolers go on with what they have", problem.Message)
+	}
+}

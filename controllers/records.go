@@ -35,6 +35,8 @@ type Record struct {
 	// Candidate is what the Secrets say in place of what poolers run, as long as no look
 	// at it was good.
 	Candidate Candidate
+	// Behind is the server that the address led to at the newest good look.
+	Behind Behind
 	// SeenAt is when Observation was made.
 	SeenAt time.Time
 	// ProbedAt is when the newest look was, failed or not.

@@ -270,6 +270,18 @@ type playedServers struct {
 	answers map[string]answer
 	looks   map[string]int
 	slow    map[string]chan struct{}
+	// passwords are the only ones that some servers let in.
+	passwords map[string]string
+}
+
+// accept has a server let in one password alone.
+func (s *playedServers) accept(host, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.passwords == nil {
+		s.passwords = map[string]string{}
+	}
+	s.passwords[host+":5432"] = password
 }
 
 // looksAt is how often a server was looked at.
@@ -295,6 +307,9 @@ func (s *playedServers) Observe(ctx context.Context, source postgres.Source) (po
 	a, ok := s.answers[source.Endpoint()]
 	if !ok {
 		return postgres.Observation{}, &postgres.Error{Reason: postgres.Unreachable, Message: "nothing answers"}
+	}
+	if password, only := s.passwords[source.Endpoint()]; only && password != source.Password {
+		return postgres.Observation{}, &postgres.Error{Reason: postgres.AuthenticationFailed, Message: "the server refused the password"}
 	}
 	return a.observation, a.err
 }
