@@ -23,6 +23,9 @@ const (
 	// probeTimeout is how long each may take.
 	probeEvery   = 100 * time.Millisecond
 	probeTimeout = 5 * time.Second
+	// wantedFor is how long after the last client waited a hold goes on. A server that
+	// went to sleep is not to be woken for nobody.
+	wantedFor = 2 * time.Second
 	// longestHold is for clients that wait without end.
 	longestHold = 30 * time.Second
 	// doubtFor is how long PgBouncer may take to close a connection that it calls lost.
@@ -39,10 +42,10 @@ const (
 // a client would wait. Source: PgBouncer's server.c (kill_pool_logins), objects.c
 // (check_fast_fail, find_server).
 type hold struct {
-	// since is when it began; zero is none. spent says that it was of no use, so that
+	// since is when it began; zero is none. wanted is when a client waited last. spent says that it was of no use, so that
 	// PgBouncer is left alone until a login has succeeded.
-	since time.Time
-	spent bool
+	since, wanted time.Time
+	spent         bool
 	// seen are the losses dealt with, doubt is until when the last of them may mean that
 	// there is no connection. had is what there was at the last look.
 	seen  int64
@@ -96,7 +99,7 @@ func (s *Supervisor) endure(ctx context.Context) (acted bool, err error) {
 	case h.on():
 		return s.lookOut(ctx, now)
 	case now.Before(h.doubt) && have.count == 0 && !h.spent:
-		h.since, h.next = now, now
+		h.since, h.wanted, h.next = now, now, now
 		s.Log.Warn("the last server connection is lost: clients wait until a login works")
 		return true, s.admin.PauseAll(ctx)
 	}
@@ -125,14 +128,21 @@ func (s *Supervisor) lookOut(ctx context.Context, now time.Time) (acted bool, er
 			return true, s.welcome(ctx, found.password)
 		case !heals(found.err):
 			s.Log.Warn("a login does not work", "reason", s.safe(found.err))
-			return true, s.letGo(ctx)
+			return true, s.letGo(ctx, true)
 		}
 	default:
 	}
-	if now.Sub(h.since) > cmp.Or(cfg.QueryWait(), longestHold) {
-		return true, s.letGo(ctx)
+	wanted := waiting(*s.sample) > 0
+	switch {
+	case wanted:
+		h.wanted = now
+	case now.Sub(h.wanted) > wantedFor:
+		return true, s.letGo(ctx, false)
 	}
-	if h.found == nil && now.After(h.next) {
+	if now.Sub(h.since) > cmp.Or(cfg.QueryWait(), longestHold) {
+		return true, s.letGo(ctx, true)
+	}
+	if wanted && h.found == nil && now.After(h.next) {
 		h.found = make(chan finding, 1)
 		passwords := []string{s.passwords.inFiles(cfg.Server.Password)}
 		if other := s.passwords.other(); other != "" {
@@ -167,18 +177,19 @@ func (s *Supervisor) welcome(ctx context.Context, password string) error {
 		}
 	}
 	s.Log.Info("a login works", "former", s.passwords.swapped)
-	return s.letGo(ctx)
+	return s.letGo(ctx, true)
 }
 
-// letGo has PgBouncer log in. Another hold takes a login that has succeeded.
-func (s *Supervisor) letGo(ctx context.Context) error {
+// letGo has PgBouncer log in. Where it is spent another hold takes a login that has
+// succeeded.
+func (s *Supervisor) letGo(ctx context.Context, spent bool) error {
 	err := s.retryAfter(ctx, tryAtOnce)
 	if err == nil {
 		err = s.admin.ResumeAll(ctx)
 	}
 	if err == nil {
 		s.passwords.answered = s.relay.wrongPasswords()
-		s.hold = hold{spent: true, seen: s.relay.losses(), had: s.hold.had}
+		s.hold = hold{spent: spent, seen: s.relay.losses(), had: s.hold.had}
 	}
 	return err
 }
@@ -211,6 +222,13 @@ func (s *Supervisor) probe(ctx context.Context, address string, passwords []stri
 		}
 	}
 	found <- finding{err: fmt.Errorf("logging in at the server: %w", err)}
+}
+
+func waiting(sample pgbouncer.Sample) (sum int32) {
+	for _, pool := range sample.Pools {
+		sum += pool.ClientsWaiting
+	}
+	return sum
 }
 
 func login(ctx context.Context, address, password string) error {

@@ -185,3 +185,34 @@ func TestAWrongPasswordIsToldToClientsThatHaveWaitedLongEnough(t *testing.T) {
 	p.runs(2, 4)
 	eventually(t, "with the right one it is served", func() bool { _, err := p.client("shop"); return err == nil })
 }
+
+func TestAServerThatEndsIdleConnectionsIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	server := aServer(t)
+	p := aPod(t).start()
+	p.grant(1, 4, p.config(aConfig(server)))
+	p.runs(1, 4)
+	conn, err := p.client("shop")
+	if err == nil {
+		_, err = conn.Exec(t.Context(), "select 1")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	endConnections(t, server, []*pod{p})
+	logins := func() string {
+		return server.Ask(t, "select sessions from pg_stat_database where datname = 'shop'")
+	}
+	eventually(t, "nobody is held any more", func() bool {
+		sample, err := p.console().Sample(t.Context())
+		return err == nil && !sample.Paused
+	})
+	before := logins()
+	time.Sleep(aWhile / 2)
+	if after := logins(); after != before {
+		t.Errorf("%s logins became %s though nobody asked for any", before, after)
+	}
+	if _, err := conn.Exec(t.Context(), "select 1"); err != nil {
+		t.Errorf("a client that comes back: %v", err)
+	}
+}
