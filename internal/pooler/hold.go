@@ -177,7 +177,7 @@ func (s *Supervisor) welcome(ctx context.Context, password string) error {
 		}
 	}
 	s.Log.Info("a login works", "former", s.passwords.swapped)
-	return s.letGo(ctx, true)
+	return s.letGo(ctx, false)
 }
 
 // letGo has PgBouncer log in. Where it is spent another hold takes a login that has

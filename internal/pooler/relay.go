@@ -61,7 +61,8 @@ var (
 	wrongPassword = regexp.MustCompile(`^(\S+ )?(S: )?(server )?login failed: FATAL:? password authentication failed for user `)
 	// lost is a server connection that ended by itself, or was refused. Source:
 	// PgBouncer's server.c (server_proto, handle_server_work, handle_server_startup).
-	lost = regexp.MustCompile(`server conn crashed\?|got packet 'E' from server when not linked|server login failed: `)
+	lost = regexp.MustCompile(`pooler error: server conn crashed\?|got packet 'E' from server when not linked|server login failed: |` +
+		`login has been failing, cached error: (connect failed|password authentication failed|the database system is)`)
 	// noRoom is a login that the server refused because it has no room: admission
 	// ended it, or the server did, with SQLSTATE 53300. PgBouncer passes on the
 	// server's words alone, so servers that do not speak English are not understood.
