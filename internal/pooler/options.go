@@ -36,8 +36,8 @@ type Options struct {
 	PgBouncer string
 	// CAFile holds the certificates that a server's is verified with.
 	CAFile string
-	// DrainTimeout is how long clients have to leave. It must end before the pod's
-	// grace period does.
+	// DrainTimeout is how long clients have to leave where the configuration does not
+	// say. It must end before the pod's grace period does.
 	DrainTimeout time.Duration
 	// SpreadTime of it is for the news to spread that this pod takes no more clients;
 	// meanwhile it takes them.
