@@ -137,6 +137,11 @@ func (r Rendering) databases() (string, error) {
 	return lines.String(), nil
 }
 
+// peerPoolSize is how many cancel requests may be on their way to a peer at once. The
+// default is default_pool_size, and one that waits for its turn is lost when its
+// client, which has said all there is to say, leaves.
+const peerPoolSize = 100
+
 // peers is the section [peers], or nothing.
 func (r Rendering) peers() string {
 	if r.Peers.ID == 0 || len(r.Peers.Hosts) == 0 {
@@ -145,7 +150,7 @@ func (r Rendering) peers() string {
 	var lines strings.Builder
 	lines.WriteString("[peers]\n")
 	for _, id := range slices.Sorted(maps.Keys(r.Peers.Hosts)) {
-		fmt.Fprintf(&lines, "%d = host=%s port=%d\n", id, r.Peers.Hosts[id], r.Paths.Port())
+		fmt.Fprintf(&lines, "%d = host=%s port=%d pool_size=%d\n", id, r.Peers.Hosts[id], r.Paths.Port(), peerPoolSize)
 	}
 	return lines.String() + "\n"
 }
