@@ -29,9 +29,14 @@ type fairness struct {
 	limits pgbouncer.Limits
 	// starved is when one had nothing last.
 	starved time.Time
+	// hungry is since when roles have had clients waiting and no connection. PgBouncer's
+	// maxwait leaves out those who wait to be looked up.
+	hungry map[role]time.Time
 	// left are the databases whose roles have not been made to give up any.
 	left map[string]bool
 }
+
+type role struct{ database, user string }
 
 // part parts a database's limit among its busy roles while one of them has nothing.
 func (s *Supervisor) part(ctx context.Context) error {
@@ -40,7 +45,8 @@ func (s *Supervisor) part(ctx context.Context) error {
 		return nil
 	}
 	want := maps.Clone(f.limits)
-	parts := partsOf(*s.sample, s.running.limits)
+	f.hungry = hungry(*s.sample, f.hungry, now)
+	parts := f.parts(*s.sample, s.running.limits, now)
 	switch {
 	case len(parts) > 0:
 		f.starved = now
@@ -65,22 +71,34 @@ func (s *Supervisor) part(ctx context.Context) error {
 	return s.giveUp(ctx)
 }
 
-// partsOf is what each busy role may have of the databases in which one has nothing.
-func partsOf(sample pgbouncer.Sample, limits pgbouncer.Limits) pgbouncer.Limits {
-	busy, starving := map[string]int32{}, map[string]bool{}
+// hungry goes on from what it was at the last look.
+func hungry(sample pgbouncer.Sample, before map[role]time.Time, now time.Time) map[role]time.Time {
+	since := map[role]time.Time{}
+	for _, pool := range sample.Pools {
+		if pool.ClientsWaiting == 0 || pool.ServersActive+pool.ServersIdle+pool.ServersUsed+pool.InLogin > 0 {
+			continue
+		}
+		r := role{pool.Database, pool.User}
+		since[r] = now
+		if first, ok := before[r]; ok {
+			since[r] = first
+		}
+	}
+	return since
+}
+
+// parts is what each busy role may have of the databases in which one has nothing.
+func (f fairness) parts(sample pgbouncer.Sample, limits pgbouncer.Limits, now time.Time) pgbouncer.Limits {
+	busy := map[string]int32{}
 	for _, pool := range sample.Pools {
 		if pool.ClientsWaiting+pool.ServersActive > 0 {
 			busy[pool.Database]++
 		}
-		none := pool.ServersActive+pool.ServersIdle+pool.ServersUsed+pool.InLogin == 0
-		if none && pool.ClientsWaiting > 0 && pool.MaxWait > starvesAfter {
-			starving[pool.Database] = true
-		}
 	}
 	parts := pgbouncer.Limits{}
-	for name := range starving {
-		if busy[name] > 1 && limits[name] > 1 {
-			parts[name] = max(1, limits[name]/busy[name])
+	for r, since := range f.hungry {
+		if limit := limits[r.database]; now.Sub(since) > starvesAfter && busy[r.database] > 1 && limit > 1 {
+			parts[r.database] = max(1, limit/busy[r.database])
 		}
 	}
 	return parts
