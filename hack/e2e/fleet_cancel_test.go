@@ -7,6 +7,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -36,11 +37,11 @@ func (f *fleet) cancels(t *testing.T) {
 	}
 	var reached atomic.Int64
 	var clients sync.WaitGroup
-	for range 10 {
+	for range 5 {
 		clients.Go(func() {
-			for range 20 {
-				if err := cancelled(t.Context(), config); err != nil {
-					t.Error(err)
+			for i := range 40 {
+				if err := f.cancelled(t.Context(), config); err != nil {
+					t.Errorf("request %d of a client: %v", i, err)
 					continue
 				}
 				reached.Add(1)
@@ -70,8 +71,9 @@ func (f *fleet) knowEachOther(t *testing.T) error {
 	return nil
 }
 
-// cancelled starts a query, has it cancelled and checks that it was.
-func cancelled(ctx context.Context, config *pgconn.Config) error {
+// cancelled starts a query, has it cancelled once the server runs it, and checks that
+// it was.
+func (f *fleet) cancelled(ctx context.Context, config *pgconn.Config) error {
 	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()
 	conn, err := pgconn.ConnectConfig(ctx, config)
@@ -79,20 +81,37 @@ func cancelled(ctx context.Context, config *pgconn.Config) error {
 		return fmt.Errorf("connecting: %w", err)
 	}
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
-	answered := make(chan error, 1)
+	name, answered := rand.Text(), make(chan error, 1)
 	go func() {
-		_, err := conn.Exec(ctx, "select pg_sleep(10)").ReadAll()
+		_, err := conn.Exec(ctx, "select pg_sleep(15) /* "+name+" */").ReadAll()
 		answered <- err
 	}()
-	time.Sleep(200 * time.Millisecond) // For the query to run.
+	if err := f.runs(ctx, name); err != nil {
+		return err
+	}
 	if err := conn.CancelRequest(ctx); err != nil {
 		return fmt.Errorf("sending a cancel request: %w", err)
 	}
 	var answer *pgconn.PgError
 	if err := <-answered; !errors.As(err, &answer) || answer.Code != queryCanceled {
-		return fmt.Errorf("a cancelled query ended with %w", err)
+		return fmt.Errorf("a cancelled query ended with %v", err)
 	}
 	return nil
+}
+
+// runs returns once the server runs a query of that name.
+func (f *fleet) runs(ctx context.Context, name string) error {
+	for ctx.Err() == nil {
+		found, err := f.query(ctx, f.server.AdminURL(),
+			"select count(*)::text from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() and query like '%"+name+"%'")
+		if err != nil {
+			return err
+		}
+		if found == "1" {
+			return nil
+		}
+	}
+	return ctx.Err()
 }
 
 // knows is an error unless a pooler was told of another one as its peer.
