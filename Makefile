@@ -78,22 +78,26 @@ test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/postgres-versions $(ST
 
 .PHONY: e2e
 e2e: cluster-up images $(BIN)/demo ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
-	$(STEP) "Running the end-to-end tests" --expect "up to 15 minutes" \
+	$(STEP) "Running the end-to-end tests" --expect "about 20 minutes" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
-		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 30m ./hack/e2e/...
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 45m ./hack/e2e/...
 	$(STEP) "Running the demo, twice" --expect "a minute" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH bash -c '$(BIN)/demo && $(BIN)/demo'
 	$(STEP) "Testing that clusters leave nothing behind" --expect "2 minutes" -- \
 		go -C hack/localcluster test -tags e2e -count=1 -timeout 15m ./e2e
 
 SOAK ?= 10m
+SOAK_ROUNDS ?= 10
 SOAK_CHECKS ?= 5000
 .PHONY: soak
-soak: cluster-up images ## Disturb the budget for SOAK (10m), on the local cluster and then SOAK_CHECKS times in the model
+soak: cluster-up images ## Disturb the budget for SOAK (10m) and change a pool SOAK_ROUNDS times, then SOAK_CHECKS runs of the model
 	$(STEP) "Disturbing three pools on the local cluster for $(SOAK)" --expect "$(SOAK) and about 3 minutes" \
 		--hint "the first line of the test says how to repeat its schedule" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH \
 		go test -tags e2e -run '^TestOracle$$' -v -count=1 -timeout 60m ./hack/e2e -oracle.duration=$(SOAK)
+	$(STEP) "Changing a pool in every way, $(SOAK_ROUNDS) times" --expect "4 minutes each" -- \
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH \
+		go test -tags e2e -run '^TestFleet$$' -v -count=1 -timeout 120m ./hack/e2e -fleet.rounds=$(SOAK_ROUNDS)
 	$(STEP) "Running the model $(SOAK_CHECKS) times" -- \
 		go test -run '^Test(TheBudget|Admission)' -v -count=1 -timeout 60m ./internal/model -rapid.checks=$(SOAK_CHECKS)
 
