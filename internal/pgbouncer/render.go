@@ -37,6 +37,11 @@ func (p Paths) Userlist() string { return path.Join(p.RunDir, "userlist.txt") }
 // HBA is the path of Files.HBA.
 func (p Paths) HBA() string { return path.Join(p.RunDir, "hba.conf") }
 
+// PeerSocket is the unix socket that cancel requests for all peers are sent to.
+func (p Paths) PeerSocket() string {
+	return path.Join(p.RunDir, ".s.PGSQL."+strconv.Itoa(peerPort))
+}
+
 // Port is where clients connect.
 func (p Paths) Port() uint16 { return cmp.Or(p.ListenPort, 5432) }
 
@@ -137,12 +142,21 @@ func (r Rendering) databases() (string, error) {
 	return lines.String(), nil
 }
 
-// peerPoolSize is how many cancel requests may be on their way to a peer at once. The
-// default is default_pool_size, and one that waits for its turn is lost when its
-// client, which has said all there is to say, leaves.
-const peerPoolSize = 100
+const (
+	// peerPort sets Paths.PeerSocket apart from PgBouncer's own, which is named after
+	// the port that clients connect to.
+	peerPort = 1
+	// peerPoolSize is how many cancel requests may be on their way to a peer at once.
+	// The default is default_pool_size.
+	peerPoolSize = 100
+)
 
-// peers is the section [peers], or nothing.
+// peers is the section [peers], or nothing. All are behind Paths.PeerSocket, whose
+// server tells them apart by the requests. PgBouncer opens one connection to a peer at
+// a time, and what comes meanwhile waits until another one comes, which may be never:
+// its maintenance launches connections to servers alone. A unix socket is connected
+// before anything else can come. Source: launch_new_connection in PgBouncer's
+// objects.c, per_loop_maint in janitor.c, sbuf_connect in sbuf.c.
 func (r Rendering) peers() string {
 	if r.Peers.ID == 0 || len(r.Peers.Hosts) == 0 {
 		return ""
@@ -150,7 +164,7 @@ func (r Rendering) peers() string {
 	var lines strings.Builder
 	lines.WriteString("[peers]\n")
 	for _, id := range slices.Sorted(maps.Keys(r.Peers.Hosts)) {
-		fmt.Fprintf(&lines, "%d = host=%s port=%d pool_size=%d\n", id, r.Peers.Hosts[id], r.Paths.Port(), peerPoolSize)
+		fmt.Fprintf(&lines, "%d = host='%s' port=%d pool_size=%d\n", id, strings.ReplaceAll(r.Paths.RunDir, "'", "''"), peerPort, peerPoolSize)
 	}
 	return lines.String() + "\n"
 }

@@ -112,7 +112,7 @@ func writeFile(path string, data []byte) error {
 	}
 	defer func() { _ = os.Remove(file.Name()) }() // Gone, where all went well.
 	_, err = file.Write(data)
-	if err = errors.Join(err, ownAs(file, filepath.Dir(path)), file.Close()); err != nil {
+	if err = errors.Join(err, ownAs(file.Name(), filepath.Dir(path)), file.Close()); err != nil {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	if err := os.Rename(file.Name(), path); err != nil {
@@ -123,7 +123,7 @@ func writeFile(path string, data []byte) error {
 
 // ownAs gives a file to the owner of a directory. Only root may, and only for root
 // it matters: PgBouncer then runs as another user.
-func ownAs(file *os.File, dir string) error {
+func ownAs(file, dir string) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
@@ -135,5 +135,5 @@ func ownAs(file *os.File, dir string) error {
 	if !ok {
 		return nil
 	}
-	return file.Chown(int(owner.Uid), int(owner.Gid))
+	return os.Chown(file, int(owner.Uid), int(owner.Gid))
 }

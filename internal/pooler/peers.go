@@ -37,6 +37,7 @@ func (s *Supervisor) lookForPeers() {
 		return
 	}
 	s.peering.want = peers
+	s.courier.know(peers.Hosts)
 }
 
 func readPeers(podDir, uid string) (pgbouncer.Peers, error) {

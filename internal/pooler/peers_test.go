@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +23,9 @@ import (
 	"github.com/poolfleet/poolfleet/internal/testenv"
 )
 
+// atOnce is how many clients send their cancel requests in the same moment.
+const atOnce = 10
+
 // aFleet is pods that share a port, at addresses of loopback of their own.
 func aFleet(t *testing.T, size int, cfg pgbouncer.Config) []*pod {
 	t.Helper()
@@ -31,10 +36,10 @@ func aFleet(t *testing.T, size int, cfg pgbouncer.Config) []*pod {
 		p.options.ListenAddress, p.options.ClientPort = fmt.Sprintf("127.0.0.%d", i+2), port
 		p.as = func(c *pgx.ConnConfig) { c.Host = p.options.ListenAddress }
 		pods = append(pods, p.start())
-		p.grant(1, 8, p.config(cfg))
+		p.grant(1, atOnce, p.config(cfg))
 	}
 	for _, p := range pods {
-		p.runs(1, 8)
+		p.runs(1, atOnce)
 	}
 	return pods
 }
@@ -79,8 +84,14 @@ func (p *pod) known() map[string]string {
 }
 
 // cancelAt asks a pod to cancel what a client of any pod is doing, as a Service may
-// have it: each connection goes where it will.
-func (p *pod) cancelAt(client *pgx.Conn) {
+// have it: each connection goes where it will. A hasty one does not wait until the
+// request is dealt with, as some drivers do not.
+func (p *pod) cancelAt(client *pgx.Conn, hasty bool) {
+	p.t.Helper()
+	p.cancelKey(binary.BigEndian.AppendUint32(nil, client.PgConn().PID()), client.PgConn().SecretKey(), hasty)
+}
+
+func (p *pod) cancelKey(pid, secret []byte, hasty bool) {
 	p.t.Helper()
 	conn, err := new(net.Dialer).DialContext(p.t.Context(), "tcp", net.JoinHostPort(p.options.ListenAddress, fmt.Sprint(p.options.ClientPort)))
 	if err != nil {
@@ -90,9 +101,11 @@ func (p *pod) cancelAt(client *pgx.Conn) {
 	defer conn.Close()
 	request := binary.BigEndian.AppendUint32(nil, 16)
 	request = binary.BigEndian.AppendUint32(request, 80877102)
-	request = append(binary.BigEndian.AppendUint32(request, client.PgConn().PID()), client.PgConn().SecretKey()...)
-	if _, err := conn.Write(request); err != nil {
+	if _, err := conn.Write(slices.Concat(request, pid, secret)); err != nil {
 		p.t.Error(err)
+	}
+	if hasty {
+		return
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	_, _ = io.Copy(io.Discard, conn)
@@ -116,9 +129,11 @@ func cancels(t *testing.T, server *testenv.PostgresServer, at, by *pod, rounds i
 		go func() { _, err := c.conn.Exec(t.Context(), "select pg_sleep(5)"); c.answer <- err }()
 	}
 	eventually(t, "the server runs them all", func() bool { return busy(server.Backends(t)) == rounds })
-	for _, c := range clients {
-		by.cancelAt(c.conn)
+	var requests sync.WaitGroup
+	for i, c := range clients {
+		requests.Go(func() { by.cancelAt(c.conn, i%2 == 1) })
 	}
+	requests.Wait()
 	for _, c := range clients {
 		err := <-c.answer
 		var refusal *pgconn.PgError
@@ -173,6 +188,20 @@ func TestACancelArrivesWhicheverPodItReaches(t *testing.T) {
 	}
 }
 
+func TestCancelsThatReachAnotherPodAtOnceAllArrive(t *testing.T) {
+	server := aServer(t)
+	pods := aFleet(t, 3, aConfig(server))
+	introduce(pods, 1)
+	const rounds = 20
+	arrived := 0
+	for i := range rounds {
+		arrived += cancels(t, server, pods[i%3], pods[(i+1+i%2)%3], atOnce)
+	}
+	if arrived != rounds*atOnce {
+		t.Errorf("%d of %d cancels arrived", arrived, rounds*atOnce)
+	}
+}
+
 func TestACancelArrivesThroughAPeerThatAsksForTLS(t *testing.T) {
 	t.Parallel()
 	server := aServer(t)
@@ -189,6 +218,17 @@ func TestACancelArrivesThroughAPeerThatAsksForTLS(t *testing.T) {
 	introduce(pods, 1)
 	if arrived := cancels(t, server, pods[0], pods[1], 8); arrived != 8 {
 		t.Errorf("%d of 8 cancels arrived", arrived)
+	}
+}
+
+func TestACancelForAPeerThatIsGoneEndsAndIsToldOf(t *testing.T) {
+	t.Parallel()
+	pods := aFleet(t, 2, aConfig(nil))
+	introduce(pods, 1)
+	pods[1].stop()
+	pods[0].cancelKey([]byte{0, 2, 0, 0}, []byte{0, 0, 0, 3}, false)
+	if said := pods[0].log.String(); !strings.Contains(said, "was not handed on") {
+		t.Error("the pooler does not say that it could not hand it on")
 	}
 }
 

@@ -34,6 +34,7 @@ type Supervisor struct {
 	// refused are the revisions that PgBouncer did not take, and its words.
 	refused map[string]string
 	peering peering
+	courier *courier
 
 	// process is nil while PgBouncer does not run.
 	process *process
@@ -67,7 +68,7 @@ type applied struct {
 // New returns a Supervisor. It does nothing before Run.
 func New(options Options) *Supervisor {
 	s := &Supervisor{Options: options.withDefaults(), refused: map[string]string{}}
-	s.admin = s.Options.admin()
+	s.admin, s.courier = s.Options.admin(), newCourier(s.Options)
 	s.relay.log, s.relay.woken = s.Log, make(chan struct{}, 1)
 	return s
 }
@@ -89,6 +90,12 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	defer server.Close()
+	requests, err := listenForRequests(ctx, s.outside(s.Options.paths().PeerSocket()))
+	if err != nil {
+		return err
+	}
+	defer requests.Close()
+	go s.courier.serve(requests)
 	return s.loop(ctx, served)
 }
 
