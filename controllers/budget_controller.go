@@ -164,7 +164,7 @@ func again(ledger budget.Ledger, seen *sighting) time.Duration {
 		return !live || e.Held > e.Granted ||
 			(e.Granted > 0 && running(pod) && (ack.Gen != e.Gen || ack.Config != e.Config || seen.turning(e, ack)))
 	})
-	if unsettled || seen.identity.passing() {
+	if unsettled || seen.onItsWay() {
 		return settleInterval
 	}
 	if len(ledger.Entries) > 0 {
@@ -175,6 +175,9 @@ func again(ledger budget.Ledger, seen *sighting) time.Duration {
 	}
 	return 0
 }
+
+// onItsWay reports whether what was decided waits for something that comes by itself.
+func (s *sighting) onItsWay() bool { return s.widening || s.identity.passing() }
 
 func running(pod *corev1.Pod) bool { return pod != nil && pod.Status.PodIP != "" }
 

@@ -53,6 +53,8 @@ type sighting struct {
 	server   poolv1.ServerIdentity
 	look     look
 	use      use
+	// widening says that the budget grew and that grants have yet to follow.
+	widening bool
 	ledger   budget.Ledger
 	facts    budget.Facts
 }
@@ -86,7 +88,7 @@ func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstrea
 	r.readNeeds(s)
 	r.weighUse(ctx, upstream, s)
 	s.facts = budget.Facts{
-		Budget: s.budget(), Unattributed: s.use.unattributed, Reachable: s.look.reachable,
+		Budget: r.widen(upstream, s, s.budget()), Unattributed: s.use.unattributed, Reachable: s.look.reachable,
 		Claims: s.facts.Claims, Pods: r.podFacts(s, r.Clock.Now()), Absent: absent,
 	}
 	s.restrict()

@@ -22,6 +22,9 @@ type serverRecord struct {
 	others []int32
 	// useWritten is when status.use was written last.
 	useWritten time.Time
+	// budget is what grants may come to, narrow since when it may not be what it grew to.
+	budget int32
+	narrow time.Time
 	// ledger is the resourceVersion of the newest ledger that a pass here ended with.
 	ledger string
 }

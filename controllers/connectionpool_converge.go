@@ -9,6 +9,7 @@ import (
 	"errors"
 
 	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
@@ -52,6 +53,7 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	if err := r.apply(ctx, p.pool, manifests.Build(in)); err != nil {
 		return blockedByApply(err)
 	}
+	r.Records.NoteQuery(client.ObjectKeyFromObject(p.pool), revision, document.PgBouncer.ConnectQuery)
 	r.tellRotation(p)
 	return nil
 }

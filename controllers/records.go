@@ -87,6 +87,8 @@ type Records struct {
 	on   map[occasion]lasting
 	// counted are the generations of pools that their server's account speaks of.
 	counted map[types.NamespacedName]int64
+	// queries are what the pools' newest configurations admit by.
+	queries map[types.NamespacedName]rendered
 }
 
 // poolDemand is what the pods of a pool say of its clients.
@@ -136,7 +138,7 @@ func NewRecords() *Records {
 		pools: map[types.NamespacedName]Record{}, pods: map[types.UID]podRecord{},
 		servers: map[string]serverRecord{}, looks: newLooks(), demands: map[types.NamespacedName]*poolDemand{},
 		told: map[types.NamespacedName]string{}, on: map[occasion]lasting{},
-		counted: map[types.NamespacedName]int64{},
+		counted: map[types.NamespacedName]int64{}, queries: map[types.NamespacedName]rendered{},
 	}
 }
 
@@ -159,6 +161,7 @@ func (r *Records) ForgetPool(key types.NamespacedName) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.pools, key)
+	delete(r.queries, key)
 	delete(r.told, key)
 	r.looks.forgetPool(key)
 	delete(r.demands, key)

@@ -94,7 +94,7 @@ func (f *fleet) cancelled(ctx context.Context, config *pgconn.Config) error {
 	}
 	var answer *pgconn.PgError
 	if err := <-answered; !errors.As(err, &answer) || answer.Code != queryCanceled {
-		return fmt.Errorf("a cancelled query ended with %v", err)
+		return errors.Join(errors.New("a cancelled query was not cancelled"), err)
 	}
 	return nil
 }

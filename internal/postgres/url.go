@@ -166,8 +166,9 @@ func (s Source) RedactedURL() string {
 
 // AnonymousURL is RedactedURL without a user, for those who each have their own.
 func (s Source) AnonymousURL() string {
-	s.User = ""
-	return s.RedactedURL()
+	anonymous := s
+	anonymous.User = ""
+	return anonymous.RedactedURL()
 }
 
 func (s Source) url(userinfo, parameters string) string {
