@@ -4,6 +4,7 @@
 package pooler
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"os"
@@ -117,9 +118,7 @@ func (s *Supervisor) depart(ctx context.Context) error {
 		}
 		d.told, d.quit = true, true
 		return s.process.signal(syscall.SIGQUIT)
-	case !d.told && s.sample != nil && s.sample.Paused:
-		// The files of a pod that ends are not refreshed, so it would not learn that the
-		// pause is over: those who wait could only be cut.
+	case s.sample != nil && s.sample.Paused && !s.pauseLasts():
 		return s.admin.ResumeAll(ctx)
 	case !d.told:
 		d.told, d.toldAt = true, now
@@ -127,6 +126,14 @@ func (s *Supervisor) depart(ctx context.Context) error {
 	default:
 		return s.nudge(ctx, now)
 	}
+}
+
+// pauseLasts says that no query may run. The files of a pod that ends are not
+// refreshed, so it does not learn that a pause is over, and who waits for a server is
+// cut at the deadline: better than a query in the midst of a switchover.
+func (s *Supervisor) pauseLasts() bool {
+	doc := cmp.Or(s.in.doc, s.running.doc)
+	return doc != nil && doc.PgBouncer.Paused
 }
 
 // nudge shortens client_idle_timeout by stages and gives back connections that the
@@ -161,7 +168,10 @@ func (s *Supervisor) nudge(ctx context.Context, now time.Time) error {
 func (d *departure) note(sample pgbouncer.Sample, now time.Time) {
 	busy := pgbouncer.Limits{}
 	for _, pool := range sample.Pools {
-		busy[pool.Database] += pool.ServersActive + pool.ClientsWaiting
+		busy[pool.Database] += pool.ServersActive
+		if !sample.Paused {
+			busy[pool.Database] += pool.ClientsWaiting
+		}
 	}
 	d.uses = append(d.uses, use{now, busy})
 	for now.Sub(d.uses[0].at) > recent {

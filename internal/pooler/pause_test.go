@@ -189,13 +189,53 @@ func (p *pod) setting(name string) string {
 	return ""
 }
 
-func TestADrainEndsAPauseSoThatNobodyIsCut(t *testing.T) {
+func TestADrainKeepsAPauseAndNudgesIdleClients(t *testing.T) {
 	t.Parallel()
 	server := aServer(t)
 	p := aPod(t).start()
-	p.pause(1, 4, aConfig(server))
-	answer := p.knocks()
-	p.await("a client waits", func(s contract.Status) bool { return s.Clients == 1 })
+	cfg := aConfig(server)
+	p.grant(1, 4, p.configDraining(cfg, 6))
+	p.runs(1, 4)
+	idle, err := p.client("shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Paused = true
+	p.grant(2, 4, p.configDraining(cfg, 6))
+	p.await("it is paused", paused)
+	waits := p.knocks()
+	p.await("a client waits", func(s contract.Status) bool { return s.Waiting == 1 })
+	p.cancel()
+	left := make(chan error, 1)
+	go func() { _, err := idle.WaitForNotification(t.Context()); left <- err }()
+	select {
+	case <-left:
+	case err := <-waits:
+		t.Errorf("the client that waits was answered (%v) before the idle one left", err)
+	}
+	eventually(t, "it lets go of what nobody can use", func() bool {
+		databases, err := p.console().Databases(t.Context())
+		return err == nil && databases[0].MaxConnections == 1
+	})
+	if backends := len(poolersOf(server.Backends(t))); backends > 0 {
+		t.Errorf("paused it has %d server connections", backends)
+	}
 	p.stop()
-	expectAnswer(t, answer)
+	if err := <-waits; err == nil {
+		t.Error("a query was run though the pool is paused")
+	}
+}
+
+func TestAPodWithoutAShareEndsItsPauseWithThePool(t *testing.T) {
+	t.Parallel()
+	server := aServer(t)
+	p := aPod(t).start()
+	cfg := aConfig(server)
+	p.pause(1, 4, cfg)
+	waits := p.knocks()
+	p.await("a client waits", func(s contract.Status) bool { return s.Clients == 1 })
+	p.grant(2, 0, p.config(cfg))
+	eventually(t, "it drains", func() bool { return !p.ready() })
+	p.config(aConfig(server))
+	expectAnswer(t, waits)
 }
