@@ -77,7 +77,7 @@ test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/postgres-versions $(ST
 	$(STEP) "Testing hack/localcluster" -- go -C hack/localcluster test ./...
 
 .PHONY: e2e
-e2e: cluster-up images $(BIN)/demo ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
+e2e: cluster-up images $(BIN)/demo $(STAMPS)/node-client ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
 	$(STEP) "Running the end-to-end tests" --expect "about 20 minutes" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 45m ./hack/e2e/...
@@ -90,7 +90,7 @@ SOAK ?= 10m
 SOAK_ROUNDS ?= 10
 SOAK_CHECKS ?= 5000
 .PHONY: soak
-soak: cluster-up images ## Disturb the budget for SOAK (10m) and change a pool SOAK_ROUNDS times, then SOAK_CHECKS runs of the model
+soak: cluster-up images $(STAMPS)/node-client ## Disturb the budget for SOAK (10m) and change a pool SOAK_ROUNDS times, then SOAK_CHECKS runs of the model
 	$(STEP) "Disturbing three pools on the local cluster for $(SOAK)" --expect "$(SOAK) and about 3 minutes" \
 		--hint "the first line of the test says how to repeat its schedule" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH \
@@ -183,6 +183,14 @@ $(STAMPS)/postgres-versions: hack/postgres.sh hack/postgres-versions.txt $(STAMP
 	$(STEP) "Bringing PostgreSQL's older versions" --expect "about half a minute" \
 		--hint "they are npm packages, from the registry that npm is set up with: does npm ping work?" -- \
 		hack/postgres.sh $(ROOTFS)
+	@mkdir -p $(@D) && touch $@
+
+# End-to-end tests have clients in JavaScript, too.
+$(STAMPS)/node-client: hack/node-client.sh $(wildcard hack/e2e/testdata/node-client/*.json)
+	$(CHECK) apt-get root
+	$(STEP) "Bringing node-postgres" --expect "seconds, with npm a minute" \
+		--hint "it is an npm package, from the registry that npm is set up with: does npm ping work?" -- \
+		hack/node-client.sh $(CACHE)/node-client
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/images: $(PRODUCT) $(BIN)/images

@@ -24,7 +24,7 @@ type fault struct {
 	do   func(*testing.T)
 }
 
-// TestFaults breaks each part of a pool and of what it stands on, under the same 60
+// TestFaults breaks each part of a pool and of what it stands on, under the same 80
 // clients as TestFleet, and tells what they notice: the table of docs/faults.md.
 func TestFaults(t *testing.T) {
 	w := connect(t)
@@ -32,7 +32,7 @@ func TestFaults(t *testing.T) {
 	f := w.fleet(t)
 	stop := f.serve(t)
 	defer stop()
-	rows := []string{"| fault | clients' queries that failed | longest wait of a client, s | until all is well, s |", "|---|---|---|---|"}
+	rows := faultHead()
 	for _, fault := range f.faults() {
 		t.Run(fault.name, func(t *testing.T) { rows = append(rows, f.suffers(t, fault)) })
 	}
@@ -42,6 +42,11 @@ func TestFaults(t *testing.T) {
 	if err := f.chart.Uninstall(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// faultHead is how a table of faults begins.
+func faultHead() []string {
+	return []string{"| fault | clients' queries that failed | longest wait of a client, s | until all is well, s |", "|---|---|---|---|"}
 }
 
 func (f *fleet) faults() []fault {
@@ -60,19 +65,14 @@ func (f *fleet) faults() []fault {
 func (f *fleet) suffers(t *testing.T, fault fault) string {
 	t.Helper()
 	f.awaitQueries(t)
-	for _, c := range f.steady {
-		c.LongestWait()
-	}
+	f.longestWait()
 	before, began := f.tally(), time.Now()
 	fault.do(t)
 	f.awaitWell(t)
 	took := time.Since(began)
 	f.awaitQueries(t)
 	failed := f.tally().failed - before.failed
-	var longest time.Duration
-	for _, c := range f.steady {
-		longest = max(longest, c.LongestWait())
-	}
+	longest := f.longestWait()
 	if failed > 0 && !fault.cuts {
 		t.Errorf("%d queries failed", failed)
 	}

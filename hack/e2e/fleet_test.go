@@ -32,6 +32,8 @@ type fleet struct {
 	pool      *poolv1.ConnectionPool
 	// steady check a connection before use, trusting do not.
 	steady, trusting []*load.Steady
+	// node check, too, and half of them verify the server's certificate.
+	node *nodeClients
 
 	mu       sync.Mutex
 	failures []load.Failure
@@ -39,9 +41,9 @@ type fleet struct {
 	broken int
 }
 
-// TestFleet changes everything that a person changes in the life of a pool, while 60
-// clients use it that keep their connections and check them before use: none of
-// their queries may fail. Clients that do not check are counted.
+// TestFleet changes everything that a person changes in the life of a pool, while 80
+// clients of pgx and node-postgres use it that keep their connections and check them
+// before use: none of their queries may fail. Clients that do not check are counted.
 func TestFleet(t *testing.T) {
 	w := connect(t)
 	w.install(t)
@@ -76,14 +78,14 @@ func TestFleet(t *testing.T) {
 	}
 }
 
-func (w *world) fleet(t *testing.T) *fleet {
+func (w *world) fleet(t *testing.T, edits ...func(*poolv1.ConnectionPoolSpec)) *fleet {
 	t.Helper()
 	f := &fleet{world: w, namespace: w.namespace(t)}
 	f.server = w.startServer(t, install.Postgres{
 		Namespace: f.namespace, Name: "postgres", Restartable: true, Settings: []string{"fsync=off", "max_connections=60"},
 	})
 	f.direct = f.server.role(t, "shop", "")
-	f.pool = aPool(f.namespace, "shop", lookingOften, withReplicas(3))
+	f.pool = aPool(f.namespace, "shop", append(edits, lookingOften, withReplicas(3))...)
 	f.create(t, aSecret(f.namespace, "shop-db", f.direct))
 	f.create(t, f.pool)
 	f.awaitReady(t, f.pool)
@@ -93,6 +95,8 @@ func (w *world) fleet(t *testing.T) *fleet {
 // serve lets the clients in until the function it returns is called.
 func (f *fleet) serve(t *testing.T) (stop func()) {
 	t.Helper()
+	node, stopNode := f.serveNode(t)
+	f.node = node
 	url := string(f.published(t, f.pool).Data["DATABASE_URL"])
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
 		f.steady = append(f.steady, &load.Steady{Name: "careful", URL: url, Mode: mode, Count: 30, Failed: f.fails})
@@ -104,7 +108,7 @@ func (f *fleet) serve(t *testing.T) (stop func()) {
 		c.Dial, c.Work, c.Rest, c.Lifetime = f.dialer.DialContext, 50*time.Millisecond, 150*time.Millisecond, time.Hour
 		running.Go(func() { c.Run(ctx) })
 	}
-	return sync.OnceFunc(func() { cancel(); running.Wait() })
+	return sync.OnceFunc(func() { cancel(); stopNode(); running.Wait() })
 }
 
 func (f *fleet) fails(failure load.Failure) {
@@ -121,14 +125,16 @@ func (f *fleet) breaks(load.Failure) {
 
 // tally is what clients have met so far.
 type tally struct {
-	served, renewed int64
-	failed, broken  int
+	// servedNode are those of served that node-postgres asked for.
+	served, servedNode, renewed int64
+	failed, broken              int
 }
 
 func (f *fleet) tally() tally {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	sum := tally{failed: len(f.failures), broken: f.broken}
+	sum := tally{failed: len(f.failures), broken: f.broken, servedNode: f.node.served.Load(), renewed: f.node.renewed.Load()}
+	sum.served = sum.servedNode
 	for _, c := range f.steady {
 		sum.served += c.Served.Load()
 		sum.renewed += c.Renewed.Load()
@@ -145,8 +151,8 @@ func (f *fleet) unharmed(t *testing.T, do func(*testing.T)) {
 	do(t)
 	f.awaitQueries(t)
 	after := f.tally()
-	t.Logf("%.0f s: %d queries served, %d failed, %d connections renewed; of the clients that do not check, %d queries failed", time.Since(began).Seconds(),
-		after.served-before.served, after.failed-before.failed, after.renewed-before.renewed, after.broken-before.broken)
+	t.Logf("%.0f s: %d queries served (%d of them to node-postgres), %d failed, %d connections renewed; of the clients that do not check, %d queries failed", time.Since(began).Seconds(),
+		after.served-before.served, after.servedNode-before.servedNode, after.failed-before.failed, after.renewed-before.renewed, after.broken-before.broken)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i, failure := range f.failures[before.failed:after.failed] {
@@ -160,13 +166,23 @@ func (f *fleet) unharmed(t *testing.T, do func(*testing.T)) {
 // awaitQueries waits until there were queries enough for each client to have had some.
 func (f *fleet) awaitQueries(t *testing.T) {
 	t.Helper()
-	from := f.tally().served
+	from := f.tally()
 	eventually(t, "clients have their queries answered", func() error {
-		if served := f.tally().served - from; served < 200 {
-			return fmt.Errorf("%d were", served)
+		now := f.tally()
+		if served, node := now.served-from.served, now.servedNode-from.servedNode; served < 240 || node < 40 {
+			return fmt.Errorf("%d were, %d of them to node-postgres", served, node)
 		}
 		return nil
 	})
+}
+
+// longestWait is how long a client wanted an answer at most since it was asked last.
+func (f *fleet) longestWait() time.Duration {
+	longest := f.node.longestWait()
+	for _, c := range f.steady {
+		longest = max(longest, c.LongestWait())
+	}
+	return longest
 }
 
 // running are the poolers by UID, and how often their containers started anew.
