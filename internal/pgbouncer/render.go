@@ -37,6 +37,11 @@ func (p Paths) Userlist() string { return path.Join(p.RunDir, "userlist.txt") }
 // HBA is the path of Files.HBA.
 func (p Paths) HBA() string { return path.Join(p.RunDir, "hba.conf") }
 
+// Socket is PgBouncer's own unix socket.
+func (p Paths) Socket() string {
+	return path.Join(p.RunDir, ".s.PGSQL."+strconv.Itoa(int(p.Port())))
+}
+
 // PeerSocket is the unix socket that cancel requests for all peers are sent to.
 func (p Paths) PeerSocket() string {
 	return path.Join(p.RunDir, ".s.PGSQL."+strconv.Itoa(peerPort))

@@ -6,7 +6,9 @@ package pooler
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -44,6 +46,8 @@ type departure struct {
 	quit   bool
 	looked time.Time
 	uses   []use
+	// door is where cancel requests arrive; nil before PgBouncer has closed its own.
+	door net.Listener
 }
 
 // use is how many connections of each database were wanted at a moment.
@@ -87,6 +91,7 @@ func (s *Supervisor) drain(ctx context.Context, ticks <-chan time.Time) error {
 	if s.leaving == nil {
 		s.leaving = newDeparture(s.SpreadTime, s.drainTimeout())
 	}
+	defer s.leaving.leave()
 	for s.process != nil && !s.process.ended() {
 		s.view.beat()
 		s.observe(ctx)
@@ -124,7 +129,7 @@ func (s *Supervisor) depart(ctx context.Context) error {
 		d.told, d.toldAt = true, now
 		return s.process.signal(syscall.SIGTERM)
 	default:
-		return s.nudge(ctx, now)
+		return errors.Join(s.standIn(ctx), s.nudge(ctx, now))
 	}
 }
 

@@ -209,7 +209,10 @@ func TestADrainKeepsAPauseAndNudgesIdleClients(t *testing.T) {
 	left := make(chan error, 1)
 	go func() { _, err := idle.WaitForNotification(t.Context()); left <- err }()
 	select {
-	case <-left:
+	case err := <-left:
+		if err == nil {
+			t.Error("the idle client was notified of something")
+		}
 	case err := <-waits:
 		t.Errorf("the client that waits was answered (%v) before the idle one left", err)
 	}

@@ -135,14 +135,17 @@ func cancels(t *testing.T, server *testenv.PostgresServer, at, by *pod, rounds i
 	}
 	requests.Wait()
 	for _, c := range clients {
-		err := <-c.answer
-		var refusal *pgconn.PgError
-		if errors.As(err, &refusal) && refusal.Code == "57014" {
+		if isCanceled(<-c.answer) {
 			arrived++
 		}
 		_ = c.conn.Close(t.Context())
 	}
 	return arrived
+}
+
+func isCanceled(err error) bool {
+	var refusal *pgconn.PgError
+	return errors.As(err, &refusal) && refusal.Code == "57014"
 }
 
 func busy(backends []testenv.Backend) (count int) {
@@ -219,6 +222,31 @@ func TestACancelArrivesThroughAPeerThatAsksForTLS(t *testing.T) {
 	if arrived := cancels(t, server, pods[0], pods[1], 8); arrived != 8 {
 		t.Errorf("%d of 8 cancels arrived", arrived)
 	}
+}
+
+func TestACancelArrivesAtAPodThatDrains(t *testing.T) {
+	t.Parallel()
+	server := aServer(t)
+	pods := aFleet(t, 2, aConfig(server))
+	introduce(pods, 1)
+	client, err := pods[0].client("shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := make(chan error, 1)
+	go func() { _, err := client.Exec(t.Context(), "select pg_sleep(600)"); answer <- err }()
+	eventually(t, "the server runs it", func() bool { return busy(server.Backends(t)) == 1 })
+	pods[0].cancel()
+	eventually(t, "it takes no more clients", func() bool { _, err := pods[0].client("shop"); return err != nil })
+	eventually(t, "the cancel arrives", func() bool {
+		pods[1].cancelAt(client, false)
+		return busy(server.Backends(t)) == 0
+	})
+	if err := <-answer; !isCanceled(err) {
+		t.Errorf("the client was told %v", err)
+	}
+	_ = client.Close(t.Context())
+	pods[0].stop()
 }
 
 func TestACancelForAPeerThatIsGoneEndsAndIsToldOf(t *testing.T) {

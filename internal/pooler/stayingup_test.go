@@ -86,7 +86,7 @@ func TestAFullDiskKeepsWhatRunsUntilThereIsRoom(t *testing.T) {
 	p.runs(1, 6)
 	expectAnswer(t, p.knocks())
 	p.killPgBouncer()
-	eventually(t, "it was started again", func() bool { return p.starts() > 1 })
+	eventually(t, "it was started again", func() bool { return p.starts() > 1 && p.ready() })
 	expectAnswer(t, p.knocks())
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)

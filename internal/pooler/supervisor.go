@@ -95,7 +95,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		return err
 	}
 	defer requests.Close()
-	go s.courier.serve(requests)
+	go serveRequests(context.WithoutCancel(ctx), requests, s.courier.deliver) // Until it has drained.
 	return s.loop(ctx, served)
 }
 
@@ -226,6 +226,7 @@ func (s *Supervisor) notice() {
 		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%w) and is started again", s.process.err))
 	}
 	s.backOff.wait(orphanTime, errOrphans)
+	s.leaving.leave()
 	s.process, s.leaving, s.running, s.shrink, s.upheaval, s.patience = nil, nil, applied{}, shrink{}, upheaval{}, patience{}
 	s.retries.interval, s.retries.inForce, s.retries.had = 0, 0, logins{}
 }
