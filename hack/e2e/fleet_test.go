@@ -57,6 +57,7 @@ func TestFleet(t *testing.T) {
 		{"a rolling update", f.rollsOut},
 		{"pods are evicted", f.evicts},
 		{"settings change in place", f.reloads},
+		{"the pool autoscales by its CPU use", f.autoscales},
 		{"the pool scales to one pooler and back", f.scales},
 		{"the operator is replaced", f.replacesOperator},
 		{"credentials are rotated", f.rotates},
