@@ -85,16 +85,16 @@ func (f *fleet) autoscales(t *testing.T) {
 	f.expendable(t)
 	metrics.millicores.Store(400)
 	f.applied(t, fmt.Sprintf(autoscaler, f.namespace))
-	f.awaitShared(t, 4)
+	f.awaitDivided(t, 4)
 	before := f.tally().renewed
 	metrics.millicores.Store(10)
-	f.awaitShared(t, 2)
+	f.awaitDivided(t, 2)
 	if f.tally().renewed == before {
 		t.Error("no client was connected to the poolers that went")
 	}
 	f.kubectl(t, "delete", "horizontalpodautoscaler", "shop")
 	f.kubectl(t, "scale", "connectionpool", "shop", "--replicas=3")
-	f.awaitShared(t, 3)
+	f.awaitDivided(t, 3)
 	stop()
 	f.awaitReady(t, f.pool)
 }
@@ -128,12 +128,12 @@ func (f *fleet) applied(t *testing.T, manifests string) {
 	}
 }
 
-// awaitShared waits until so many poolers serve and have the whole budget in equal
+// awaitDivided waits until so many poolers serve and have the whole budget in equal
 // parts. On the way the ledger never exceeds it.
-func (f *fleet) awaitShared(t *testing.T, poolers int) {
+func (f *fleet) awaitDivided(t *testing.T, poolers int) {
 	t.Helper()
 	from := time.Now()
-	eventually(t, fmt.Sprintf("%d poolers share the budget", poolers), func() error {
+	eventually(t, fmt.Sprintf("%d poolers divide the budget", poolers), func() error {
 		upstream := f.upstreamOf(t, f.pool)
 		if err := withinBudget(upstream); err != nil {
 			t.Error(err)
@@ -153,7 +153,7 @@ func (f *fleet) awaitShared(t *testing.T, poolers int) {
 		}
 		return nil
 	})
-	t.Logf("%d poolers share the budget after %.1f s", poolers, time.Since(from).Seconds())
+	t.Logf("%d poolers divide the budget after %.1f s", poolers, time.Since(from).Seconds())
 }
 
 // autoscalerSays is how the autoscaler stands, if there is one.
