@@ -27,7 +27,7 @@ var stages = []struct {
 	after   float64
 	seconds string
 }{
-	{0, "2"}, {1. / 12, "0.5"}, {2. / 12, "0.1"}, {4. / 12, "0.02"}, {8. / 12, "0.005"},
+	{0, "2"}, {1. / 12, "0.5"}, {2. / 12, "0.1"}, {4. / 12, "0.05"}, {6. / 12, "0.02"}, {8. / 12, "0.01"}, {10. / 12, "0.005"},
 }
 
 // recent is how far the connections in use are looked back on before what nobody used

@@ -14,7 +14,7 @@ func TestStagesOfADrainAreInProportionToIt(t *testing.T) {
 	for _, timeout := range []time.Duration{10 * time.Second, time.Minute, time.Hour} {
 		now := time.Now()
 		d := departure{toldAt: now, deadline: now.Add(timeout)}
-		for part, want := range map[time.Duration]string{0: "2", timeout / 13: "2", timeout / 11: "0.5", timeout / 5: "0.1", timeout / 2: "0.02", timeout: "0.005"} {
+		for part, want := range map[time.Duration]string{0: "2", timeout / 13: "2", timeout / 11: "0.5", timeout / 5: "0.1", timeout * 2 / 5: "0.05", timeout * 3 / 5: "0.02", timeout * 3 / 4: "0.01", timeout: "0.005"} {
 			if got := d.stage(now.Add(part)); got != want {
 				t.Errorf("%s into %s: %s s, want %s", part, timeout, got, want)
 			}
