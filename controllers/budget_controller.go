@@ -75,6 +75,9 @@ func (r *BudgetReconciler) Reconcile(ctx context.Context, upstream *poolv1.Upstr
 		return retryConflict(upstream, err)
 	}
 	r.Records.trust(written)
+	if seen.use.renewed {
+		r.Records.noteUseWritten(upstream.Name, seen.now)
+	}
 	r.Records.SetCounted(seen.pools)
 	if err := r.grant(ctx, ledger, seen.pods); err != nil {
 		return retryConflict(upstream, err)

@@ -20,8 +20,9 @@ type serverRecord struct {
 	weighed time.Time
 	// others are what the newest looks showed that was not the pools', oldest first.
 	others []int32
-	// useWritten is when status.use was written last.
+	// useWritten is when status.use was written last, unwritten that there was a look since.
 	useWritten time.Time
+	unwritten  bool
 	// budget is what grants may come to, narrow since when it may not be what it grew to.
 	budget int32
 	narrow time.Time
@@ -50,7 +51,7 @@ func (r *Records) newLook(upstream string, at time.Time) bool {
 // noteOthers keeps what a look showed that was not the pools'.
 func (r *Records) noteOthers(upstream string, at time.Time, others int32) {
 	r.noteServer(upstream, func(s *serverRecord) {
-		s.weighed = at
+		s.weighed, s.unwritten = at, true
 		s.others = append(s.others, others)
 		s.others = s.others[max(len(s.others)-looksToBelieve, 0):]
 	})
@@ -74,14 +75,17 @@ func (r *Records) hasten(pool types.NamespacedName) {
 	}
 }
 
+// useDue reports whether what looks showed since status.use was written is to be written.
 func (r *Records) useDue(upstream string, now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return now.Sub(r.servers[upstream].useWritten) >= useInterval
+	server := r.servers[upstream]
+	return server.unwritten && now.Sub(server.useWritten) >= useInterval
 }
 
+// noteUseWritten notes that status.use stands as the newest look has it.
 func (r *Records) noteUseWritten(upstream string, now time.Time) {
-	r.noteServer(upstream, func(s *serverRecord) { s.useWritten = now })
+	r.noteServer(upstream, func(s *serverRecord) { s.useWritten, s.unwritten = now, false })
 }
 
 // trusts reports whether the ledger is as the newest pass here left it.

@@ -45,6 +45,8 @@ type use struct {
 	now          poolv1.ServerUse
 	unattributed int32
 	biggest      []string
+	// renewed says that now is of the newest look.
+	renewed bool
 }
 
 // readUse finds the newest look that shows connections.
@@ -105,7 +107,7 @@ func (r *BudgetReconciler) weighUse(ctx context.Context, upstream *poolv1.Upstre
 // renewUse writes the newest numbers when something follows from them, and now and then.
 func (r *BudgetReconciler) renewUse(s *sighting, before poolv1.ServerUse, deducted int32) {
 	differs := before.Deducted == nil || *before.Deducted != deducted
-	if !differs && (!s.use.fresh || !r.Records.useDue(s.upstream, s.now)) {
+	if !differs && !r.Records.useDue(s.upstream, s.now) {
 		return
 	}
 	s.use.now.Deducted = new(deducted)
@@ -114,7 +116,7 @@ func (r *BudgetReconciler) renewUse(s *sighting, before poolv1.ServerUse, deduct
 		s.use.now.Connections, s.use.now.Others = new(s.use.look.InUse), new(others[len(others)-1])
 		s.use.biggest = s.biggestOthers()
 	}
-	r.Records.noteUseWritten(s.upstream, s.now)
+	s.use.renewed = true
 }
 
 func bounded(v *int32, most int32) *int32 {

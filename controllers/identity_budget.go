@@ -88,9 +88,11 @@ func (r *BudgetReconciler) findTwins(ctx context.Context, v *servers, upstream *
 		ours, theirs := v.sights(upstream, nobody), v.sights(other, nobody)
 		proof, ask := identity.Compare(ours, theirs, s.now)
 		abandoned := len(theirs) == 0 && len(other.Status.Pools) == 0
-		switch {
-		case len(ours) == 0, proof == identity.Different && !abandoned:
+		another := proof == identity.Different && !abandoned && !r.justLeft(other, theirs)
+		if len(ours) == 0 || another {
 			continue
+		}
+		switch {
 		case proof == identity.Undecided:
 			v.ask(ctx, r.Signals, ask)
 		case settled && (abandoned || elder(upstream, other)):
@@ -101,6 +103,12 @@ func (r *BudgetReconciler) findTwins(ctx context.Context, v *servers, upstream *
 		s.identity.hold, s.identity.why = true, fmt.Sprintf("Upstream %s seems to be the same server: nothing is raised before that is clear", other.Name)
 		r.Signals.Upstream(ctx, other.Name)
 	}
+}
+
+// justLeft reports whether the pools of an Upstream have moved on and its account does
+// not say so yet: it is about to be abandoned, and its pods hold what they hold.
+func (r *BudgetReconciler) justLeft(u *poolv1.Upstream, sights []identity.Sight) bool {
+	return len(sights) == 0 && slices.ContainsFunc(u.Status.Pools, func(a poolv1.PoolAccount) bool { return r.watches(a.Namespace) })
 }
 
 // unite marks the Upstreams that are to empty into this one. It is this Upstream's
