@@ -82,7 +82,7 @@ func (r *BudgetReconciler) findTwins(ctx context.Context, v *servers, upstream *
 	nobody, settled := types.NamespacedName{}, !s.identity.hold
 	for i := range v.upstreams {
 		other := &v.upstreams[i]
-		if other.Name == upstream.Name || merged(other) || !identityOf(other).Same(s.identity.identity) {
+		if !s.twinOf(upstream, other) {
 			continue
 		}
 		ours, theirs := v.sights(upstream, nobody), v.sights(other, nobody)
@@ -103,6 +103,11 @@ func (r *BudgetReconciler) findTwins(ctx context.Context, v *servers, upstream *
 		s.identity.hold, s.identity.why = true, fmt.Sprintf("Upstream %s seems to be the same server: nothing is raised before that is clear", other.Name)
 		r.Signals.Upstream(ctx, other.Name)
 	}
+}
+
+// twinOf reports whether another Upstream is written to be the same server.
+func (s *sighting) twinOf(upstream, other *poolv1.Upstream) bool {
+	return other.Name != upstream.Name && !merged(other) && identityOf(other).Same(s.identity.identity)
 }
 
 // justLeft reports whether the pools of an Upstream have moved on and its account does
