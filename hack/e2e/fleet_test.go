@@ -89,7 +89,7 @@ func (w *world) fleet(t *testing.T, edits ...func(*poolv1.ConnectionPoolSpec)) *
 	f.pool = aPool(f.namespace, "shop", append(edits, lookingOften, withReplicas(3))...)
 	f.create(t, aSecret(f.namespace, "shop-db", f.direct))
 	f.create(t, f.pool)
-	f.awaitReady(t, f.pool)
+	f.awaitWell(t) // So that clients come to all three.
 	return f
 }
 
@@ -99,6 +99,7 @@ func (f *fleet) serve(t *testing.T) (stop func()) {
 	node, stopNode := f.serveNode(t)
 	f.node = node
 	url := string(f.published(t, f.pool).Data["DATABASE_URL"])
+	f.steady = nil
 	for _, mode := range []pgx.QueryExecMode{pgx.QueryExecModeSimpleProtocol, pgx.QueryExecModeCacheStatement} {
 		f.steady = append(f.steady, &load.Steady{Name: "careful", URL: url, Mode: mode, Count: 30, Failed: f.fails})
 	}
