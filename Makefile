@@ -78,7 +78,7 @@ test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/postgres-versions $(ST
 
 .PHONY: e2e
 e2e: cluster-up images $(BIN)/demo $(STAMPS)/node-client ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
-	$(STEP) "Running the end-to-end tests" --expect "about 22 minutes" \
+	$(STEP) "Running the end-to-end tests" --expect "about 20 minutes" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 45m ./hack/e2e/...
 	$(STEP) "Running the demo, twice" --expect "a minute" -- \
@@ -100,7 +100,7 @@ soak: cluster-up images $(STAMPS)/node-client ## Disturb the budget for SOAK (10
 		go test -tags e2e -run '^TestFleet$$' -v -count=1 -timeout 120m ./hack/e2e -fleet.rounds=$(SOAK_ROUNDS)
 	$(STEP) "Draining a node, and losing it for good" --expect "10 minutes" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH \
-		go test -tags e2e -run '^TestNodes$$' -v -count=1 -timeout 30m ./hack/e2e -nodes.long
+		go test -tags e2e,nodes -run '^TestNodes$$' -v -count=1 -timeout 30m ./hack/e2e -nodes.long
 	$(STEP) "Running the model $(SOAK_CHECKS) times" -- \
 		go test -run '^Test(TheBudget|Admission)' -v -count=1 -timeout 60m ./internal/model -rapid.checks=$(SOAK_CHECKS)
 

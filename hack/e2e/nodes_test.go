@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: The Poolfleet Authors
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build e2e
+//go:build e2e && nodes
 
 package e2e
 
