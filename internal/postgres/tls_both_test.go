@@ -187,7 +187,7 @@ func (p *testPooler) reaches(t *testing.T, source Source) error {
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
-	go p.giveUp(ctx, cancel)
+	go p.giveUp(ctx, cancel, fmt.Sprintf(": turn%d/", p.turn))
 	config, err := pgx.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=%d user=client password='of the test' dbname=turn%d sslmode=disable", p.server.Port, p.turn))
 	if err != nil {
 		t.Fatal(err)
@@ -204,9 +204,8 @@ func (p *testPooler) reaches(t *testing.T, source Source) error {
 }
 
 // giveUp ends the wait of a client as soon as PgBouncer says that it does not get
-// through to the server.
-func (p *testPooler) giveUp(ctx context.Context, cancel context.CancelCauseFunc) {
-	database := fmt.Sprintf(": turn%d/", p.turn)
+// through to the server of a database.
+func (p *testPooler) giveUp(ctx context.Context, cancel context.CancelCauseFunc, database string) {
 	for ctx.Err() == nil {
 		for line := range strings.Lines(p.server.Log()) {
 			if strings.Contains(line, " S-") && strings.Contains(line, database) && strings.Contains(line, "closing because") {
