@@ -270,12 +270,12 @@ func (s *story) standby(t *testing.T) {
 	s.complainsAndHeals(t, badInput{
 		name:   name,
 		secret: secretData(url("verify-full")),
-		says:   observed(poolv1.ReasonTLSFailed, "The server's certificate is signed by an authority that is not trusted: use one that is, or sslmode=require, which encrypts without checking who answers"),
+		says:   observed(poolv1.ReasonTLSFailed, "The server's certificate is signed by an authority that is not trusted: name that authority, up to its root, in spec.upstream.tls.caSecretRef, or use sslmode=require, which encrypts without checking who answers"),
 		heal: func(t *testing.T) {
 			t.Helper()
 			s.correct(name, url("require"))(t)
 			s.complains(t, aPool(s.namespace, name), observed(poolv1.ReasonInRecovery,
-				"The server is a standby and takes no writes: name the primary in the Secret, or promote this server"), false)
+				"The server is a standby and takes no writes: name the primary in the Secret, or promote this server; for reads alone set spec.upstream.targetSessionAttributes: read-only"), false)
 			server.run(t, "select pg_promote()")
 		},
 	})
