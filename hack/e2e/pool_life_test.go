@@ -19,6 +19,7 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
@@ -196,8 +197,15 @@ func (s *story) renamesSecret(t *testing.T) {
 	s.awaitReady(t, s.pool)
 }
 
-// settles watches for a minute, in which the server is looked at several times.
+// settles watches for a minute, in which the server is looked at several times. Before,
+// the connections that nobody uses any more are closed, which the account tells.
 func (s *story) settles(t *testing.T) {
+	eventually(t, "the account says that only the look at the server is there", func() error {
+		if has := s.upstreamOf(t, s.pool).Status.Use.Connections; has == nil || *has > 1 {
+			return fmt.Errorf("it says %v", ptr.Deref(has, -1))
+		}
+		return nil
+	})
 	s.audit.quietFor(t, 10*time.Second)
 	from := time.Now()
 	time.Sleep(time.Minute)
