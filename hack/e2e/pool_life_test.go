@@ -6,6 +6,7 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -19,7 +20,6 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
@@ -201,8 +201,12 @@ func (s *story) renamesSecret(t *testing.T) {
 // the connections that nobody uses any more are closed, which the account tells.
 func (s *story) settles(t *testing.T) {
 	eventually(t, "the account says that only the look at the server is there", func() error {
-		if has := s.upstreamOf(t, s.pool).Status.Use.Connections; has == nil || *has > 1 {
-			return fmt.Errorf("it says %v", ptr.Deref(has, -1))
+		has := s.upstreamOf(t, s.pool).Status.Use.Connections
+		if has == nil {
+			return errors.New("it does not say yet")
+		}
+		if *has > 1 {
+			return fmt.Errorf("it says %d", *has)
 		}
 		return nil
 	})
