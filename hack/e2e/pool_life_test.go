@@ -200,6 +200,12 @@ func (s *story) renamesSecret(t *testing.T) {
 // settles watches for a minute, in which the server is looked at several times. Before,
 // the connections that nobody uses any more are closed, which the account tells.
 func (s *story) settles(t *testing.T) {
+	eventually(t, "idle connections have closed", func() error {
+		if left := s.backendsOf(t, "shop"); left > 0 {
+			return fmt.Errorf("%d are left", left)
+		}
+		return nil
+	})
 	eventually(t, "the account says that only the look at the server is there", func() error {
 		has := s.upstreamOf(t, s.pool).Status.Use.Connections
 		if has == nil {
