@@ -74,7 +74,7 @@ func (f *fleet) knowEachOther(t *testing.T) error {
 // cancelled starts a query, has it cancelled once the server runs it, and checks that
 // it was.
 func (f *fleet) cancelled(ctx context.Context, config *pgconn.Config) error {
-	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
+	ctx, stop := context.WithTimeout(ctx, patience)
 	defer stop()
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
@@ -83,7 +83,7 @@ func (f *fleet) cancelled(ctx context.Context, config *pgconn.Config) error {
 	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }()
 	name, answered := rand.Text(), make(chan error, 1)
 	go func() {
-		_, err := conn.Exec(ctx, "select pg_sleep(15) /* "+name+" */").ReadAll()
+		_, err := conn.Exec(ctx, "select pg_sleep(80) /* "+name+" */").ReadAll()
 		answered <- err
 	}()
 	if err := f.runs(ctx, name); err != nil {
@@ -99,19 +99,19 @@ func (f *fleet) cancelled(ctx context.Context, config *pgconn.Config) error {
 	return nil
 }
 
-// runs returns once the server runs a query of that name.
+// runs returns once the server runs a query of that name. It looks at the server by
+// itself, and that a look does not succeed says nothing of the pool.
 func (f *fleet) runs(ctx context.Context, name string) error {
+	var err error
 	for ctx.Err() == nil {
-		found, err := f.query(ctx, f.server.AdminURL(),
+		var found string
+		found, err = f.query(ctx, f.server.AdminURL(),
 			"select count(*)::text from pg_stat_activity where state = 'active' and pid <> pg_backend_pid() and query like '%"+name+"%'")
-		if err != nil {
-			return err
-		}
-		if found == "1" {
+		if err == nil && found == "1" {
 			return nil
 		}
 	}
-	return ctx.Err()
+	return errors.Join(ctx.Err(), err)
 }
 
 // knows is an error unless a pooler was told of another one as its peer.
