@@ -16,6 +16,9 @@ const (
 	ConditionPoolersAvailable = "PoolersAvailable"
 	// ConditionConfigApplied is True when every pooler runs the newest configuration.
 	ConditionConfigApplied = "ConfigApplied"
+	// ConditionEdgePublished is True when the gateway serves the pool under its name. It is
+	// there where spec.edge.mode is Enabled, and does not decide Ready.
+	ConditionEdgePublished = "EdgePublished"
 	// ConditionReconciling is there while the operator is still working.
 	ConditionReconciling = "Reconciling"
 	// ConditionStalled is there while only a person can help.
@@ -126,6 +129,19 @@ const (
 	// ReasonLookupMissing means that the function or the user that looks up database
 	// users is not there, or may not be used.
 	ReasonLookupMissing = "LookupMissing"
+)
+
+// Reasons of EdgePublished.
+const (
+	// ReasonPublished means that the gateway serves the pool under its name.
+	ReasonPublished = "Published"
+	// ReasonNameTaken means that an older pool has the name.
+	ReasonNameTaken = "NameTaken"
+	// ReasonNameInvalid means that the default name is no DNS label: it is too long, or
+	// has a dot; spec.edge.name gives another.
+	ReasonNameInvalid = "NameInvalid"
+	// ReasonNoGateway means that the operator was not told of a gateway's domain.
+	ReasonNoGateway = "NoGateway"
 )
 
 // Condition types of an Upstream.

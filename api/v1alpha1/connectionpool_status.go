@@ -67,6 +67,10 @@ type ConnectionPoolStatus struct {
 	// +optional
 	TLS ServedCertificate `json:"tls,omitzero"`
 
+	// edge is how workers reach the pool through the gateway, where spec.edge asks for it.
+	// +optional
+	Edge PublishedEdge `json:"edge,omitzero"`
+
 	// configRevision is the configuration that the poolers are to run.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
@@ -91,6 +95,13 @@ type PublishedURLs struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=2048
 	External string `json:"external,omitempty"`
+
+	// edge is the URL for workers that reach the pool through the gateway, as the Neon
+	// serverless driver reads it, where spec.edge.mode is Enabled.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Edge string `json:"edge,omitempty"`
 
 	// direct is the URL of the server itself, for migrations.
 	// +optional
@@ -155,6 +166,13 @@ type ServedCertificate struct {
 	// notAfter is when it expires.
 	// +optional
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+
+	// authority is the PEM text of the certificate authority that it comes from, as the
+	// published Secret holds it under ca.crt. It is absent where nobody named one.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=65536
+	Authority string `json:"authority,omitempty"`
 }
 
 // CertificateIssuer is who made a certificate.

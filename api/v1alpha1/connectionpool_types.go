@@ -115,6 +115,11 @@ type ConnectionPoolSpec struct {
 	// +optional
 	Service PoolService `json:"service,omitzero"`
 
+	// edge lets workers reach the pool by HTTP and WebSocket, through the gateway that
+	// the chart installs (edge.enabled).
+	// +optional
+	Edge PoolEdge `json:"edge,omitzero"`
+
 	// secret shapes the Secret that holds the pooled and the direct URL.
 	// +optional
 	Secret PublishedSecret `json:"secret,omitzero"`

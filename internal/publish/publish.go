@@ -81,10 +81,11 @@ type Server struct {
 }
 
 // URLs are the published URLs without passwords, fit for a status. External is empty
-// without a name outside the cluster.
+// without a name outside the cluster, Edge where no gateway serves the pool.
 type URLs struct {
 	Pooled   string
 	External string
+	Edge     string
 	Direct   string
 }
 

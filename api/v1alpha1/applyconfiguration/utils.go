@@ -61,10 +61,14 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PoolDisruptionBudgetApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PooledDatabase"):
 		return &apiv1alpha1.PooledDatabaseApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PoolEdge"):
+		return &apiv1alpha1.PoolEdgeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PoolNetworkPolicy"):
 		return &apiv1alpha1.PoolNetworkPolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PoolService"):
 		return &apiv1alpha1.PoolServiceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PublishedEdge"):
+		return &apiv1alpha1.PublishedEdgeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PublishedSecret"):
 		return &apiv1alpha1.PublishedSecretApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PublishedURLs"):

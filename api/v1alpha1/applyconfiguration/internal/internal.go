@@ -141,6 +141,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - name
+    - name: edge
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.PoolEdge
     - name: image
       type:
         scalar: string
@@ -216,6 +219,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - username
+    - name: edge
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.PublishedEdge
     - name: lookup
       type:
         namedType: com.github.poolfleet.poolfleet.api.v1alpha1.MissingLookup
@@ -252,6 +258,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: overlapSeconds
       type:
         scalar: numeric
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.EdgeMode
+  scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.GrantedConnections
   map:
     fields:
@@ -456,6 +464,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maxUnavailable
       type:
         scalar: numeric
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.PoolEdge
+  map:
+    fields:
+    - name: maxConcurrency
+      type:
+        scalar: numeric
+    - name: mode
+      type:
+        namedType: com.github.poolfleet.poolfleet.api.v1alpha1.EdgeMode
+    - name: name
+      type:
+        scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.PoolMode
   scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.PoolNetworkPolicy
@@ -509,6 +529,15 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.ProbePolicy
   scalar: string
+- name: com.github.poolfleet.poolfleet.api.v1alpha1.PublishedEdge
+  map:
+    fields:
+    - name: host
+      type:
+        scalar: string
+    - name: name
+      type:
+        scalar: string
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.PublishedSecret
   map:
     fields:
@@ -529,6 +558,9 @@ var schemaYAML = typed.YAMLObject(`types:
   map:
     fields:
     - name: direct
+      type:
+        scalar: string
+    - name: edge
       type:
         scalar: string
     - name: external
@@ -582,6 +614,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.ServedCertificate
   map:
     fields:
+    - name: authority
+      type:
+        scalar: string
     - name: dnsNames
       type:
         list:

@@ -36,6 +36,9 @@ type ConnectionPoolSpecApplyConfiguration struct {
 	TLS *ClientTLSApplyConfiguration `json:"tls,omitempty"`
 	// service shapes the Service that applications connect to.
 	Service *PoolServiceApplyConfiguration `json:"service,omitempty"`
+	// edge lets workers reach the pool by HTTP and WebSocket, through the gateway that
+	// the chart installs (edge.enabled).
+	Edge *PoolEdgeApplyConfiguration `json:"edge,omitempty"`
 	// secret shapes the Secret that holds the pooled and the direct URL.
 	Secret *PublishedSecretApplyConfiguration `json:"secret,omitempty"`
 	// parameters are further PgBouncer settings, from a list of those that can not
@@ -136,6 +139,14 @@ func (b *ConnectionPoolSpecApplyConfiguration) WithTLS(value *ClientTLSApplyConf
 // If called multiple times, the Service field is set to the value of the last call.
 func (b *ConnectionPoolSpecApplyConfiguration) WithService(value *PoolServiceApplyConfiguration) *ConnectionPoolSpecApplyConfiguration {
 	b.Service = value
+	return b
+}
+
+// WithEdge sets the Edge field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Edge field is set to the value of the last call.
+func (b *ConnectionPoolSpecApplyConfiguration) WithEdge(value *PoolEdgeApplyConfiguration) *ConnectionPoolSpecApplyConfiguration {
+	b.Edge = value
 	return b
 }
 

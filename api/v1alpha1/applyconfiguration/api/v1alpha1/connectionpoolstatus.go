@@ -39,6 +39,8 @@ type ConnectionPoolStatusApplyConfiguration struct {
 	Lookup *MissingLookupApplyConfiguration `json:"lookup,omitempty"`
 	// tls is the certificate that clients see.
 	TLS *ServedCertificateApplyConfiguration `json:"tls,omitempty"`
+	// edge is how workers reach the pool through the gateway, where spec.edge asks for it.
+	Edge *PublishedEdgeApplyConfiguration `json:"edge,omitempty"`
 	// configRevision is the configuration that the poolers are to run.
 	ConfigRevision *string `json:"configRevision,omitempty"`
 }
@@ -152,6 +154,14 @@ func (b *ConnectionPoolStatusApplyConfiguration) WithLookup(value *MissingLookup
 // If called multiple times, the TLS field is set to the value of the last call.
 func (b *ConnectionPoolStatusApplyConfiguration) WithTLS(value *ServedCertificateApplyConfiguration) *ConnectionPoolStatusApplyConfiguration {
 	b.TLS = value
+	return b
+}
+
+// WithEdge sets the Edge field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Edge field is set to the value of the last call.
+func (b *ConnectionPoolStatusApplyConfiguration) WithEdge(value *PublishedEdgeApplyConfiguration) *ConnectionPoolStatusApplyConfiguration {
+	b.Edge = value
 	return b
 }
 

@@ -16,6 +16,9 @@ type PublishedURLsApplyConfiguration struct {
 	// external is the URL for applications outside the cluster, where
 	// spec.service.externalHostname is set.
 	External *string `json:"external,omitempty"`
+	// edge is the URL for workers that reach the pool through the gateway, as the Neon
+	// serverless driver reads it, where spec.edge.mode is Enabled.
+	Edge *string `json:"edge,omitempty"`
 	// direct is the URL of the server itself, for migrations.
 	Direct *string `json:"direct,omitempty"`
 }
@@ -39,6 +42,14 @@ func (b *PublishedURLsApplyConfiguration) WithPooled(value string) *PublishedURL
 // If called multiple times, the External field is set to the value of the last call.
 func (b *PublishedURLsApplyConfiguration) WithExternal(value string) *PublishedURLsApplyConfiguration {
 	b.External = &value
+	return b
+}
+
+// WithEdge sets the Edge field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Edge field is set to the value of the last call.
+func (b *PublishedURLsApplyConfiguration) WithEdge(value string) *PublishedURLsApplyConfiguration {
+	b.Edge = &value
 	return b
 }
 

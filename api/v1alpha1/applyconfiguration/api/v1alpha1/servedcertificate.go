@@ -21,6 +21,9 @@ type ServedCertificateApplyConfiguration struct {
 	DNSNames []string `json:"dnsNames,omitempty"`
 	// notAfter is when it expires.
 	NotAfter *v1.Time `json:"notAfter,omitempty"`
+	// authority is the PEM text of the certificate authority that it comes from, as the
+	// published Secret holds it under ca.crt. It is absent where nobody named one.
+	Authority *string `json:"authority,omitempty"`
 }
 
 // ServedCertificateApplyConfiguration constructs a declarative configuration of the ServedCertificate type for use with
@@ -52,5 +55,13 @@ func (b *ServedCertificateApplyConfiguration) WithDNSNames(values ...string) *Se
 // If called multiple times, the NotAfter field is set to the value of the last call.
 func (b *ServedCertificateApplyConfiguration) WithNotAfter(value v1.Time) *ServedCertificateApplyConfiguration {
 	b.NotAfter = &value
+	return b
+}
+
+// WithAuthority sets the Authority field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Authority field is set to the value of the last call.
+func (b *ServedCertificateApplyConfiguration) WithAuthority(value string) *ServedCertificateApplyConfiguration {
+	b.Authority = &value
 	return b
 }
