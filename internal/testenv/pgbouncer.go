@@ -25,9 +25,11 @@ type PgBouncerServer struct {
 	Port  uint16
 	Admin pgbouncer.Admin
 
-	outside string
-	paths   pgbouncer.Paths
-	log     lockedBuffer
+	root, outside string
+	paths         pgbouncer.Paths
+	log           lockedBuffer
+	// end kills the process and waits for it.
+	end func()
 }
 
 // PgBouncer runs PgBouncer with what is rendered until the test ends. Paths are
@@ -40,20 +42,35 @@ func PgBouncer(t testing.TB, rendering pgbouncer.Rendering) *PgBouncerServer {
 	server := &PgBouncerServer{
 		Port:    port,
 		Admin:   pgbouncer.Admin{SocketDir: inside, Port: port, Dial: DialInside(t, root)},
+		root:    root,
 		outside: outside,
 		paths:   pgbouncer.Paths{RunDir: inside, ListenPort: port},
 	}
 	server.Write(t, rendering)
-	cmd := Command(t, root, PgBouncerPath, server.paths.Ini())
-	cmd.Stdout, cmd.Stderr = &server.log, &server.log
+	server.start(t)
+	t.Cleanup(func() { server.end() })
+	return server
+}
+
+// Restart kills PgBouncer, and with it every connection, and starts it again at the
+// same port.
+func (s *PgBouncerServer) Restart(t testing.TB) {
+	t.Helper()
+	s.end()
+	s.start(t)
+}
+
+func (s *PgBouncerServer) start(t testing.TB) {
+	t.Helper()
+	cmd := Command(t, s.root, PgBouncerPath, s.paths.Ini())
+	cmd.Stdout, cmd.Stderr = &s.log, &s.log
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("starting PgBouncer: %v", err)
 	}
 	exited := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(exited) }()
-	t.Cleanup(func() { _ = cmd.Process.Kill(); <-exited })
-	server.await(t, exited)
-	return server
+	s.end = func() { _ = cmd.Process.Kill(); <-exited }
+	s.await(t, exited)
 }
 
 // Write replaces PgBouncer's files; Admin.Reload makes it read them.
