@@ -6,11 +6,13 @@
 package e2e
 
 import (
+	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -52,32 +54,51 @@ func cmdline(dir string) string {
 // and then gives the room back.
 func (f *fleet) fillsDisk(t *testing.T) {
 	t.Helper()
-	name := filepath.Join(poolerRoot(t, f.readyPods(t)[0]), contract.RunDir, "fill")
-	if err := fill(name); !errors.Is(err, syscall.ENOSPC) {
-		t.Fatalf("filling the volume ended with %v, want that it is full", err)
-	}
+	giveBack := fill(t, filepath.Join(poolerRoot(t, f.readyPods(t)[0]), contract.RunDir, "fill"))
+	defer giveBack()
 	f.change(t, f.pool, func() { f.pool.Spec.Clients.MaxConnections = 4500 })
-	f.awaitCondition(t, f.pool, poolv1.ConditionConfigApplied, metav1.ConditionFalse, poolv1.ReasonReloading)
-	time.Sleep(5 * time.Second)
-	if err := os.Remove(name); err != nil {
-		t.Fatal(err)
+	said := f.awaitCondition(t, f.pool, poolv1.ConditionConfigApplied, metav1.ConditionFalse, poolv1.ReasonRejected)
+	if !strings.Contains(said.Message, syscall.ENOSPC.Error()) {
+		t.Errorf("the pool says %q, want that there is no space left", said.Message)
 	}
+	time.Sleep(5 * time.Second) // Clients go on.
+	giveBack()
 	f.awaitApplied(t)
 }
 
-// fill writes until there is no room.
-func fill(name string) error {
+// fill writes to a new file until its volume is full, and keeps it so whatever the
+// pooler removes, until giveBack is called.
+func fill(t *testing.T, name string) (giveBack func()) {
+	t.Helper()
 	file, err := os.Create(name)
 	if err != nil {
-		return err
+		t.Fatal(err)
 	}
-	defer file.Close()
-	zeros := []byte(strings.Repeat("0", 4096))
-	for {
-		if _, err := file.Write(zeros); err != nil {
-			return err
+	full := func() error {
+		for zeros := make([]byte, 4096); ; {
+			if _, err := file.Write(zeros); err != nil {
+				return err
+			}
 		}
 	}
+	if err := full(); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("filling the volume ended with %v, want that it is full", err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var filling sync.WaitGroup
+	filling.Go(func() {
+		for ctx.Err() == nil {
+			_ = full() // That there is no room is what it is for.
+			time.Sleep(5 * time.Millisecond)
+		}
+	})
+	return sync.OnceFunc(func() {
+		stop()
+		filling.Wait()
+		if err := errors.Join(file.Close(), os.Remove(name)); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // losesManager has nobody there who grants, and a pooler replaced meanwhile: the new

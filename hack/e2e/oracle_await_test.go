@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -55,26 +54,14 @@ func kill(t *testing.T, pod corev1.Pod, program string) {
 // machine. A pod's cgroup has its UID in its name.
 func processes(t *testing.T, pod corev1.Pod, program string) []int {
 	t.Helper()
-	names, err := filepath.Glob("/proc/[0-9]*/comm")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var pids []int
-	for _, name := range names {
-		dir := filepath.Dir(name)
-		comm, err := os.ReadFile(name)
+	return processesOf(t, func(dir string) bool {
+		comm, err := os.ReadFile(filepath.Join(dir, "comm"))
 		if err != nil || strings.TrimSpace(string(comm)) != program {
-			continue
+			return false // Another, or it has ended.
 		}
 		cgroup, err := os.ReadFile(filepath.Join(dir, "cgroup"))
-		if err != nil || !strings.Contains(string(cgroup), string(pod.UID)) {
-			continue
-		}
-		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
+		return err == nil && strings.Contains(string(cgroup), string(pod.UID))
+	})
 }
 
 // awaitServing waits until a pooler serves its clients, or gets no new ones any
