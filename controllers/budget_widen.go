@@ -31,9 +31,10 @@ func (r *Records) NoteQuery(pool types.NamespacedName, revision, query string) {
 // runs the admission query that lets so many in: else what one pooler takes up is too
 // much by another's, whose next login is refused.
 func (r *BudgetReconciler) widen(upstream *poolv1.Upstream, s *sighting, grown int32) (allowed int32) {
-	admitted := r.admitted(upstream, s)
+	var known int32
+	r.Records.noteServer(upstream.Name, func(server *serverRecord) { known = server.budget })
+	waits := known > 0 && grown > known && !r.admitted(upstream, s)
 	r.Records.noteServer(upstream.Name, func(server *serverRecord) {
-		waits := server.budget > 0 && grown > server.budget && !admitted
 		server.narrow = firstOf(server.narrow, waits, s.now)
 		if s.widening = waits && s.now.Sub(server.narrow) < widenPatience; !s.widening {
 			server.budget, server.narrow = grown, time.Time{}
@@ -49,9 +50,9 @@ func (r *BudgetReconciler) admitted(upstream *poolv1.Upstream, s *sighting) bool
 	if s.capacity.Withheld == nil {
 		return true
 	}
-	asked := upstream.DeepCopy()
+	asked := *upstream
 	asked.Status.Capacity = s.capacity
-	query := budget.AdmissionQuery(admissionOf(asked))
+	query := budget.AdmissionQuery(admissionOf(&asked))
 	for i := range s.pools {
 		pool := client.ObjectKeyFromObject(&s.pools[i])
 		newest := r.Records.query(pool)

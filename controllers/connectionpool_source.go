@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/certificates"
 	"github.com/poolfleet/poolfleet/internal/manifests"
 	"github.com/poolfleet/poolfleet/internal/postgres"
 	"github.com/poolfleet/poolfleet/internal/publish"
@@ -138,7 +139,7 @@ func (r *ConnectionPoolReconciler) readWay(ctx context.Context, pool *poolv1.Con
 		if err != nil {
 			return way, err
 		}
-		if way.CA, err = material(data, ref.Name, cmp.Or(ref.Key, caKey), "put the certificate of the server's authority there, or correct spec.upstream.tls.caSecretRef.key"); err != nil {
+		if way.CA, err = material(data, ref.Name, cmp.Or(ref.Key, certificates.AuthorityKey), "put the certificate of the server's authority there, or correct spec.upstream.tls.caSecretRef.key"); err != nil {
 			return way, err
 		}
 	}
@@ -157,9 +158,6 @@ func (r *ConnectionPoolReconciler) readWay(ctx context.Context, pool *poolv1.Con
 	}
 	return way, nil
 }
-
-// caKey is where an authority stands in a Secret, as cert-manager has it.
-const caKey = "ca.crt"
 
 // material is a key of a Secret that must hold something.
 func material(data map[string][]byte, secret, key, remedy string) (string, error) {

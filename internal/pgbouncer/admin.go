@@ -183,16 +183,6 @@ func (a Admin) Pause(ctx context.Context, database string) error {
 	return a.command(ctx, "PAUSE "+identifier(database))
 }
 
-// Resume ends Pause.
-func (a Admin) Resume(ctx context.Context, database string) error {
-	return a.command(ctx, "RESUME "+identifier(database))
-}
-
-// Shutdown ends PgBouncer when the last client has left.
-func (a Admin) Shutdown(ctx context.Context) error {
-	return a.command(ctx, "SHUTDOWN WAIT_FOR_CLIENTS")
-}
-
 // EndReplication closes clients that replicate and returns how many there were.
 // PgBouncer's hba takes logical replication for an ordinary client, and where the
 // forced role has REPLICATION it would keep its server connection for good.

@@ -42,8 +42,9 @@ const (
 // a client would wait. Source: PgBouncer's server.c (kill_pool_logins), objects.c
 // (check_fast_fail, find_server).
 type hold struct {
-	// since is when it began; zero is none. wanted is when a client waited last. spent says that it was of no use, so that
-	// PgBouncer is left alone until a login has succeeded.
+	// since is when it began; zero is none. wanted is when a client waited last. spent
+	// says that it was of no use, so that PgBouncer is left alone until a login has
+	// succeeded.
 	since, wanted time.Time
 	spent         bool
 	// seen are the losses dealt with, doubt is until when the last of them may mean that
