@@ -1,0 +1,153 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build e2e
+
+package edge
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// bundles is where `make e2e-edge` puts what it makes of testdata/workers.
+const bundles = "../../../.cache/workers"
+
+// requestTimeout is for slow machines; nothing is judged by how long it took.
+const requestTimeout = 3 * time.Minute
+
+// surroundings are what a Worker's isolate finds around it. They are the process's
+// own: its names lead where they say, in a mount namespace with another /etc/hosts.
+type surroundings struct {
+	// Hosts are addresses by name.
+	Hosts map[string]string
+	// Authorities are certificates, in PEM, that are trusted beside the usual ones.
+	Authorities string
+	// Bindings are texts, Hyperdrives URLs by name.
+	Bindings    map[string]string
+	Hyperdrives map[string]string
+}
+
+// worker is the Worker of testdata/workers in a workerd of its own.
+type worker struct {
+	url    string
+	client *http.Client
+}
+
+// problem is what an application sees of an error.
+type problem struct {
+	Name, Code, Database, Message, Hint string
+}
+
+// Error has the problem's words.
+func (p *problem) Error() string {
+	return fmt.Sprintf("%s %s %s: %s", p.Name, p.Code, p.Database, p.Message)
+}
+
+// startWorker runs the Worker until the test is over.
+func startWorker(t *testing.T, s surroundings) *worker {
+	t.Helper()
+	cmd := workerCommand(t, s)
+	problems := &bytes.Buffer{}
+	cmd.Stderr = problems
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	output, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = input.Close() // Its input's end is also the end of one whose test has died.
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("the Worker's process ended with %v: %s", err, problems)
+		} else if t.Failed() {
+			t.Logf("the Worker's process said: %s", problems)
+		}
+	})
+	told := struct {
+		Bindings    map[string]string `json:"bindings"`
+		Hyperdrives map[string]string `json:"hyperdrives"`
+	}{s.Bindings, s.Hyperdrives}
+	if err := json.NewEncoder(input).Encode(told); err != nil {
+		t.Fatal(err)
+	}
+	var listens struct{ URL string }
+	line, err := bufio.NewReader(output).ReadBytes('\n')
+	if err := errors.Join(err, json.Unmarshal(line, &listens)); err != nil {
+		t.Fatalf("reading where the Worker listens: %v", err)
+	}
+	go func() { _, _ = io.Copy(io.Discard, output) }()
+	return &worker{url: listens.URL, client: &http.Client{
+		Timeout: requestTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 500},
+	}}
+}
+
+// workerCommand is the process, which is given nothing that is secret.
+func workerCommand(t *testing.T, s surroundings) *exec.Cmd {
+	t.Helper()
+	dir, err := filepath.Abs(bundles)
+	if err == nil {
+		_, err = os.Stat(filepath.Join(dir, "dist", "index.js"))
+	}
+	if err != nil {
+		t.Fatalf("finding the bundled Worker, which `make .cache/stamps/workers` brings: %v", err)
+	}
+	hosts, authorities := filepath.Join(t.TempDir(), "hosts"), filepath.Join(t.TempDir(), "authorities.pem")
+	text := "127.0.0.1 localhost\n"
+	for name, address := range s.Hosts {
+		text += address + " " + name + "\n"
+	}
+	if err := errors.Join(os.WriteFile(hosts, []byte(text), 0o644), os.WriteFile(authorities, []byte(s.Authorities), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, hosts,
+		filepath.Join(dir, "node_modules", ".bin", "node"), "runner.js")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+authorities, "WRANGLER_SEND_METRICS=false")
+	return cmd
+}
+
+// ask has the Worker do something with a driver, and reads the answer. The error is a
+// *problem where the application sees one.
+func (w *worker) ask(ctx context.Context, driver, target, action, id string, answer any) error {
+	address := w.url + strings.Join([]string{driver, target, action}, "/") + "?id=" + url.QueryEscape(id)
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, nil)
+	if err != nil {
+		return err
+	}
+	response, err := w.client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		return err
+	}
+	if response.StatusCode == http.StatusOK {
+		return json.Unmarshal(body, answer)
+	}
+	var failed struct{ Error *problem }
+	if err := json.Unmarshal(body, &failed); err != nil || failed.Error == nil {
+		return fmt.Errorf("the Worker answers with %s: %.500s", response.Status, body)
+	}
+	return failed.Error
+}
