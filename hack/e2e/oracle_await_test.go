@@ -21,10 +21,13 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/manifests"
 )
 
 // kill ends a program of a pod at once, as the node does when memory runs out, and
@@ -121,8 +124,40 @@ func (o *oracle) conforms(t *testing.T) {
 			int(*status.Capacity.Direct) != want.direct || int(*status.Capacity.Budget) != want.of(room) {
 			return fmt.Errorf("%d are left to others and the budget is %d of %d", *status.Capacity.Direct, *status.Capacity.Budget, room)
 		}
+		for _, pool := range o.pools {
+			if err := o.admitsBy(t, pool, deref(status.Capacity.Withheld), want.ceiling); err != nil {
+				return err
+			}
+		}
+		if last := o.seen.last.Load(); last.Admitted > want.of(last.Room) {
+			return fmt.Errorf("pools have %d backends", last.Admitted) // Admitted by the word before.
+		}
 		return withinBudget(upstream)
 	})
+}
+
+// admitsBy says whether all poolers of a pool check new server connections by these
+// numbers. Until they do, a connection whose client vanished may be there beside the
+// one that took its place, beyond what the grants come to.
+func (o *oracle) admitsBy(t *testing.T, pool *poolv1.ConnectionPool, withheld int32, ceiling int) error {
+	t.Helper()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: pool.Namespace, Name: manifests.ConfigSecretName(pool.Name)}}
+	o.get(t, secret)
+	o.get(t, pool)
+	data := secret.Data[contract.ConfigKey]
+	document, err := contract.DecodeDocument(data)
+	if err != nil {
+		return err
+	}
+	query := document.PgBouncer.ConnectQuery
+	if !strings.Contains(query, fmt.Sprintf("+%d-int4(", withheld)) || ceiling > 0 && !strings.Contains(query, fmt.Sprintf("-%d)", ceiling)) {
+		return fmt.Errorf("pool %s is configured for other numbers", pool.Name)
+	}
+	applied := meta.IsStatusConditionTrue(pool.Status.Conditions, poolv1.ConditionConfigApplied)
+	if !applied || pool.Status.ConfigRevision != contract.Revision(data) {
+		return fmt.Errorf("poolers of pool %s have yet to run configuration %s", pool.Name, contract.Revision(data))
+	}
+	return nil
 }
 
 // calmsDown waits until every pool serves as its spec says.
