@@ -46,6 +46,8 @@ type Settings struct {
 	OperatorNamespace string
 	// ClusterDomain ends the full names of Services; empty where it is not known.
 	ClusterDomain string
+	// EdgeDomain is what the gateway serves pools under; empty where there is none.
+	EdgeDomain string
 	// Namespaces are those this manager watches; empty is all.
 	Namespaces []string
 }
@@ -91,7 +93,10 @@ func (r *ConnectionPoolReconciler) Reconcile(ctx context.Context, pool *poolv1.C
 		return reconcile.Result{}, nil // Owner references clean up; grants are freed as the pods end.
 	}
 	p := &pass{pool: pool}
-	err := r.observe(ctx, p)
+	err := r.seeEdge(ctx, p)
+	if err == nil {
+		err = r.observe(ctx, p)
+	}
 	if err == nil {
 		err = r.converge(ctx, p)
 	}
@@ -120,6 +125,7 @@ func (r *ConnectionPoolReconciler) SetupWithManager(mgr manager.Manager) error {
 	return b.
 		WatchesMetadata(secretMetadata(), handler.EnqueueRequestsFromMapFunc(r.poolsOfSecret)).
 		Watches(&poolv1.Upstream{}, r.onUpstream()).
+		Watches(&poolv1.ConnectionPool{}, handler.EnqueueRequestsFromMapFunc(r.rivalsOf), builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		WatchesRawSource(source.Channel(r.Signals.pools, &handler.EnqueueRequestForObject{})).
 		WithOptions(controller.Options{MaxConcurrentReconciles: 8}).
 		Complete(reconcile.Func(func(ctx context.Context, req reconcile.Request) (reconcile.Result, error) {

@@ -86,8 +86,8 @@ func blockedByApply(err error) error {
 func publication(p *pass, login publish.Login) publish.Inputs {
 	return publish.Inputs{
 		Host: manifests.ServiceHost(p.pool.Name, p.pool.Namespace), Port: contract.ClientPort,
-		ExternalHost: p.pool.Spec.Service.ExternalHostname,
-		Database:     databasesOf(p)[0].Name, Login: login,
+		ExternalHost: p.pool.Spec.Service.ExternalHostname, EdgeHost: edgeHost(p),
+		Database: databasesOf(p)[0].Name, Login: login,
 		TLSMode: p.clientTLS.Mode, CA: p.clientCA,
 		Direct: p.source.URL(), DirectWithoutPassword: p.source.RedactedURL(),
 	}

@@ -25,6 +25,8 @@ import (
 // pass is one reconciliation of one pool: what was read, and what was made of it.
 type pass struct {
 	pool *poolv1.ConnectionPool
+	// edge is how the pool stands with the gateway; nil where it does not ask for it.
+	edge *status.Edge
 	// source is what the Secrets say, or what the poolers run where kept says why.
 	source postgres.Source
 	kept   *status.Blocked

@@ -76,6 +76,7 @@ func (r *ConnectionPoolReconciler) facts(p *pass, blocked *status.Blocked) statu
 		Account:    r.accountFacts(p),
 		Poolers:    poolersOf(p),
 		Config:     r.configFacts(p),
+		Edge:       p.edge,
 	}
 	if blocked == nil {
 		f.Probe, f.Kept = p.record.Problem, p.kept
@@ -177,6 +178,7 @@ func (r *ConnectionPoolReconciler) statusOf(p *pass, facts status.Facts) poolv1.
 			RoleConnectionLimit: o.RoleLimit, DatabaseConnectionLimit: o.DatabaseLimit,
 		}
 	}
+	showEdge(p, &s)
 	s.Lookup = missingLookup(p, s.Lookup)
 	if a := facts.Account; a != nil {
 		s.ServerConnections = poolv1.GrantedConnections{Granted: new(a.Granted), Share: new(a.Share), Entitled: new(a.Entitled)}
@@ -202,6 +204,7 @@ func (r *ConnectionPoolReconciler) writeStatus(ctx context.Context, pool *poolv1
 		return fmt.Errorf("writing the pool's status: %w", err)
 	}
 	r.tell(ctx, pool, want.Conditions)
+	r.tellEdge(pool, want.Conditions)
 	return nil
 }
 
@@ -227,7 +230,7 @@ func (r *ConnectionPoolReconciler) tell(ctx context.Context, pool *poolv1.Connec
 	if ready == nil || before != nil && before.Status == ready.Status && before.Reason == ready.Reason {
 		return
 	}
-	if r.Records.Told(client.ObjectKeyFromObject(pool), string(ready.Status)+"/"+ready.Reason) {
+	if r.Records.Told(occasion{pool: client.ObjectKeyFromObject(pool), what: poolv1.ConditionReady}, string(ready.Status)+"/"+ready.Reason) {
 		return
 	}
 	stalled := meta.IsStatusConditionTrue(conditions, poolv1.ConditionStalled)

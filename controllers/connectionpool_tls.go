@@ -180,7 +180,19 @@ func (s *clientSecurity) servedStatus() poolv1.ServedCertificate {
 	names := slices.Sorted(slices.Values(s.shown.Leaf.DNSNames))
 	names = slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" || len(name) > longest })
 	end := metav1.NewTime(s.shown.Leaf.NotAfter)
-	return poolv1.ServedCertificate{Issuer: s.shown.issuer, DNSNames: names[:min(len(names), most)], NotAfter: &end}
+	return poolv1.ServedCertificate{
+		Issuer: s.shown.issuer, DNSNames: names[:min(len(names), most)], NotAfter: &end, Authority: shownAuthority(s.shown.authority),
+	}
+}
+
+// shownAuthority leaves out what is too long for a status: half of it would verify
+// nothing.
+func shownAuthority(authority string) string {
+	const longest = 65536 // By the CRD.
+	if len(authority) > longest {
+		return ""
+	}
+	return authority
 }
 
 // certificateDue is in how long something about the certificate changes that nothing

@@ -23,17 +23,19 @@ import (
 // without a list of all.
 const poolBySecret = "spec.secrets"
 
-// AddIndexes registers the field index that the reconcilers use.
+// AddIndexes registers the field indexes that the reconcilers use.
 func AddIndexes(ctx context.Context, indexer client.FieldIndexer) error {
-	extract := func(o client.Object) []string {
-		pool, ok := o.(*poolv1.ConnectionPool)
-		if !ok {
-			return nil
+	for field, values := range map[string]func(*poolv1.ConnectionPool) []string{poolBySecret: secretsOf, poolByEdgeLabel: edgeLabels} {
+		extract := func(o client.Object) []string {
+			pool, ok := o.(*poolv1.ConnectionPool)
+			if !ok {
+				return nil
+			}
+			return values(pool)
 		}
-		return secretsOf(pool)
-	}
-	if err := indexer.IndexField(ctx, &poolv1.ConnectionPool{}, poolBySecret, extract); err != nil {
-		return fmt.Errorf("indexing connection pools by %s: %w", poolBySecret, err)
+		if err := indexer.IndexField(ctx, &poolv1.ConnectionPool{}, field, extract); err != nil {
+			return fmt.Errorf("indexing connection pools by %s: %w", field, err)
+		}
 	}
 	return nil
 }

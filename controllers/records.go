@@ -83,7 +83,7 @@ type Records struct {
 	// demands are what the clients of pools have use for.
 	demands map[types.NamespacedName]*poolDemand
 	// told is what was told of pools last, on what is the case and was told of.
-	told map[types.NamespacedName]string
+	told map[occasion]string
 	on   map[occasion]lasting
 	// counted are the generations of pools that their server's account speaks of.
 	counted map[types.NamespacedName]int64
@@ -137,7 +137,7 @@ func NewRecords() *Records {
 	return &Records{
 		pools: map[types.NamespacedName]Record{}, pods: map[types.UID]podRecord{},
 		servers: map[string]serverRecord{}, looks: newLooks(), demands: map[types.NamespacedName]*poolDemand{},
-		told: map[types.NamespacedName]string{}, on: map[occasion]lasting{},
+		told: map[occasion]string{}, on: map[occasion]lasting{},
 		counted: map[types.NamespacedName]int64{}, queries: map[types.NamespacedName]rendered{},
 	}
 }
@@ -162,11 +162,11 @@ func (r *Records) ForgetPool(key types.NamespacedName) {
 	defer r.mu.Unlock()
 	delete(r.pools, key)
 	delete(r.queries, key)
-	delete(r.told, key)
 	r.looks.forgetPool(key)
 	delete(r.demands, key)
 	delete(r.counted, key)
 	maps.DeleteFunc(r.on, func(o occasion, _ lasting) bool { return o.pool == key })
+	maps.DeleteFunc(r.told, func(o occasion, _ string) bool { return o.pool == key })
 }
 
 // Counted is the generation of a pool that its server's account speaks of; 0 where this
@@ -186,13 +186,13 @@ func (r *Records) SetCounted(pools []poolv1.ConnectionPool) {
 	}
 }
 
-// Told notes what is told of a pool, and reports whether that is what was told
+// Told notes what is told of a matter, and reports whether that is what was told
 // last: a cache that is behind would have it told twice.
-func (r *Records) Told(key types.NamespacedName, what string) (before bool) {
+func (r *Records) Told(about occasion, what string) (before bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	before = r.told[key] == what
-	r.told[key] = what
+	before = r.told[about] == what
+	r.told[about] = what
 	return before
 }
 

@@ -141,7 +141,7 @@ func newManager(ctx context.Context, config *rest.Config, signals *controllers.S
 	if err := controllers.AddIndexes(ctx, mgr.GetFieldIndexer()); err != nil {
 		return nil, err
 	}
-	records, settings := controllers.NewRecords(), controllers.Settings{PoolerImage: "pooler:test", OperatorNamespace: operatorNamespace}
+	records, settings := controllers.NewRecords(), controllers.Settings{PoolerImage: "pooler:test", OperatorNamespace: operatorNamespace, EdgeDomain: edgeDomain}
 	err = (&controllers.ConnectionPoolReconciler{
 		Client: mgr.GetClient(), Live: mgr.GetAPIReader(), Applier: kube.NewApplier(mgr.GetClient(), mgr.GetAPIReader()),
 		Observer: servers, Lookups: postgres.NewObserver(postgres.Options{}), Asker: pods, Records: records, Signals: signals, Clock: &hands,

@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/util/validation"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -47,6 +48,7 @@ type options struct {
 	watchNamespaces         string
 	allowedUpstreamCIDRs    string
 	operatorNamespace       string
+	edgeDomain              string
 	logLevel                string
 }
 
@@ -70,6 +72,7 @@ func parse(args []string) options {
 	flags.StringVar(&o.watchNamespaces, "watch-namespaces", "", "Namespaces to watch, separated by commas; all by default.")
 	flags.StringVar(&o.allowedUpstreamCIDRs, "allowed-upstream-cidrs", "", "Networks, separated by commas, in which the manager may look at servers; all by default.")
 	flags.StringVar(&o.operatorNamespace, "operator-namespace", os.Getenv("POD_NAMESPACE"), "Namespace the manager runs in; from POD_NAMESPACE by default.")
+	flags.StringVar(&o.edgeDomain, "edge-domain", "", "Domain under which the gateway serves pools, as LABEL.DOMAIN; empty where there is no gateway.")
 	flags.StringVar(&o.logLevel, "log-level", "info", "What is logged: info or debug.")
 	_ = flags.Parse(args) // ExitOnError: it does not come back with one.
 	return o
@@ -82,6 +85,9 @@ func run(o options) error {
 	}
 	cidrs, err := prefixes(o.allowedUpstreamCIDRs)
 	if err != nil {
+		return err
+	}
+	if err := checkDomain(o.edgeDomain); err != nil {
 		return err
 	}
 	config, err := ctrl.GetConfig()
@@ -151,7 +157,7 @@ func scheme() *runtime.Scheme {
 func setUp(mgr manager.Manager, o options, cidrs []netip.Prefix) error {
 	settings := controllers.Settings{
 		PoolerImage: o.poolerImage, PullPolicy: corev1.PullPolicy(o.poolerPullPolicy),
-		OperatorNamespace: o.operatorNamespace, Namespaces: split(o.watchNamespaces),
+		OperatorNamespace: o.operatorNamespace, EdgeDomain: o.edgeDomain, Namespaces: split(o.watchNamespaces),
 		ClusterDomain: clusterDomain(o.operatorNamespace),
 	}
 	records, signals, asker := controllers.NewRecords(), controllers.NewSignals(), controllers.NewHTTPAsker()
@@ -190,6 +196,15 @@ func clusterDomain(operatorNamespace string) string {
 		return ""
 	}
 	return certificates.ClusterDomain(string(text), operatorNamespace)
+}
+
+// checkDomain checks that pools have room for a label before the domain.
+func checkDomain(domain string) error {
+	const longest = 253 - 64 // A name, less the longest label and its dot.
+	if domain != "" && (len(domain) > longest || len(validation.IsDNS1123Subdomain(domain)) > 0) {
+		return fmt.Errorf("reading --edge-domain: %q is no domain in small letters, such as edge.example.com, of at most %d", domain, longest)
+	}
+	return nil
 }
 
 func prefixes(list string) ([]netip.Prefix, error) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
@@ -29,6 +30,7 @@ var (
 
 var (
 	poolReady   = poolGauge("poolfleet_pool_ready", "1 while clients can connect through the pool's published URL, else 0.")
+	poolEdge    = poolGauge("poolfleet_pool_edge_published", "1 while the gateway serves the pool under its name, 0 while it does not though the pool asks; absent where it does not ask.")
 	poolPoolers = poolGauge("poolfleet_pool_ready_poolers", "Poolers of the pool that accept clients.")
 
 	poolEntitled = poolGauge("poolfleet_pool_entitled_connections", "Server connections that are the pool's part before anything is lent.")
@@ -104,6 +106,14 @@ func ObservePool(namespace, pool string, s poolv1.ConnectionPoolStatus) {
 		ready = 1
 	}
 	poolReady.WithLabelValues(namespace, pool).Set(ready)
+	switch edge := meta.FindStatusCondition(s.Conditions, poolv1.ConditionEdgePublished); {
+	case edge == nil:
+		poolEdge.DeleteLabelValues(namespace, pool)
+	case edge.Status == metav1.ConditionTrue:
+		poolEdge.WithLabelValues(namespace, pool).Set(1)
+	default:
+		poolEdge.WithLabelValues(namespace, pool).Set(0)
+	}
 }
 
 // Demand is what the clients of a pool want.

@@ -38,7 +38,9 @@ func ours(t *testing.T) map[string]family {
 
 func observe() {
 	now := time.Unix(1_700_000_000, 0)
-	metrics.ObservePool("shop", "a", poolv1.ConnectionPoolStatus{})
+	metrics.ObservePool("shop", "a", poolv1.ConnectionPoolStatus{Conditions: []metav1.Condition{
+		{Type: poolv1.ConditionEdgePublished, Status: metav1.ConditionTrue},
+	}})
 	metrics.ObserveAccount(poolv1.PoolAccount{
 		Namespace: "shop", Name: "a", Minimum: 2, Entitled: new(int32(10)), Share: new(int32(14)), Granted: new(int32(12)), Held: new(int32(13)),
 		Oldest: poolv1.OldestTransaction{Since: new(metav1.NewTime(now.Add(-time.Minute)))},
@@ -56,12 +58,12 @@ func TestEveryMetricHasHelpAndUnitAndGoesWithWhatItTellsOf(t *testing.T) {
 		metrics.ForgetPool("shop", "a")
 		metrics.ForgetUpstream("db")
 	})
-	const families = 27
+	const families = 28
 	all := ours(t)
 	if len(all) != families {
 		t.Errorf("%d families have series, want %d: observe() should reach every metric", len(all), families)
 	}
-	units := []string{"_connections", "_clients", "_poolers", "_seconds", "_total", "_ready"}
+	units := []string{"_connections", "_clients", "_poolers", "_seconds", "_total", "_ready", "_published"}
 	for name, f := range all {
 		if !strings.HasSuffix(f.help, ".") {
 			t.Errorf("%s: help %q is no sentence", name, f.help)
@@ -92,6 +94,7 @@ func TestMetricsSayWhatTheAccountSays(t *testing.T) {
 	})
 	all := ours(t)
 	for name, want := range map[string]float64{
+		"poolfleet_pool_edge_published":                 1,
 		"poolfleet_pool_borrowed_connections":           4,
 		"poolfleet_pool_lent_connections":               0,
 		"poolfleet_pool_needed_connections":             20,
@@ -106,5 +109,9 @@ func TestMetricsSayWhatTheAccountSays(t *testing.T) {
 	metrics.ObserveAccount(poolv1.PoolAccount{Namespace: "shop", Name: "a"}, metrics.Demand{}, time.Now())
 	if _, told := ours(t)["poolfleet_pool_needed_connections"]; told {
 		t.Error("a need that is not known is told as a number")
+	}
+	metrics.ObservePool("shop", "a", poolv1.ConnectionPoolStatus{})
+	if _, told := ours(t)["poolfleet_pool_edge_published"]; told {
+		t.Error("a pool that does not ask for the gateway is told of as one that is not served")
 	}
 }

@@ -31,6 +31,8 @@ const (
 	KeyPassword = "password"
 	// KeyExternalURL holds the pooled URL for applications outside the cluster.
 	KeyExternalURL = "EXTERNAL_URL"
+	// KeyEdgeURL holds the URL for workers, as the Neon serverless driver reads it.
+	KeyEdgeURL = "EDGE_URL"
 	// KeyCA holds the authority that the poolers' certificate comes from, in PEM.
 	KeyCA = "ca.crt"
 )
@@ -50,6 +52,8 @@ type Inputs struct {
 	// ExternalHost is where applications outside the cluster reach the poolers; empty
 	// where they do not.
 	ExternalHost string
+	// EdgeHost is where workers reach the gateway, at port 443; empty where they do not.
+	EdgeHost string
 	// Login is what the poolers accept; without a user where each application has its
 	// own, and then nothing that is published names one.
 	Login Login
@@ -109,6 +113,11 @@ func Build(in Inputs) Published {
 		external := pooled
 		external.Host = in.ExternalHost
 		data[KeyExternalURL], urls.External = external.url(), external.withoutPassword().url()
+	}
+	if in.EdgeHost != "" {
+		edge := pooled
+		edge.Host, edge.Port, edge.SSLMode = in.EdgeHost, 0, "require"
+		data[KeyEdgeURL], urls.Edge = edge.url(), edge.withoutPassword().url()
 	}
 	if in.CA != "" {
 		data[KeyCA] = in.CA

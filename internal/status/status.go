@@ -40,6 +40,8 @@ type Facts struct {
 	Poolers *Poolers
 	// Config says which pods run which configuration.
 	Config Config
+	// Edge is how the pool stands with the gateway; nil where it does not ask for it.
+	Edge *Edge
 }
 
 // Account is a pool's line in its Upstream's ledger.
@@ -90,6 +92,7 @@ func Compute(facts Facts, now metav1.Time) []metav1.Condition {
 	}
 	ready := readyOf(facts, parts)
 	all := append([]metav1.Condition{ready}, parts...)
+	all = append(all, edgePublished(facts)...)
 	all = append(all, progress(facts, ready, parts)...)
 	for i := range all {
 		all[i].ObservedGeneration = facts.Generation

@@ -52,6 +52,16 @@ func TestConditions(t *testing.T) {
 			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
 			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied",
 		}},
+		"the gateway serves it": {settled(func(f *status.Facts) { f.Edge = &status.Edge{Host: "shop-web.edge.example.com"} }), []string{
+			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "EdgePublished=True/Published",
+		}},
+		"the gateway can not serve it": {settled(func(f *status.Facts) {
+			f.Edge = &status.Edge{Refused: status.Block(poolv1.ConditionEdgePublished, poolv1.ReasonNameTaken, "another has the name")}
+		}), []string{
+			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "EdgePublished=False/NameTaken",
+		}},
 		"the Secret is missing before the pool ever ran": {status.Facts{
 			Blocked: status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonSecretMissing, "create it"),
 		}, []string{
