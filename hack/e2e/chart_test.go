@@ -32,6 +32,10 @@ func TestTheChartRefusesValuesItDoesNotKnow(t *testing.T) {
 		"an impossible namespace":     {"watchNamespaces={Shop_1}", "/watchNamespaces/0"},
 		"a host in place of a CIDR":   {"allowedUpstreamCIDRs={db.example.com}", "/allowedUpstreamCIDRs/0"},
 		"an unknown log level":        {"logLevel=trace", "/logLevel"},
+		"a URL in place of a domain":  {"edge.domain=https://edge.example.com", "/edge/domain"},
+		"an unknown part of TLS":      {"edge.tls.caFile=ca.crt", "caFile"},
+		"an unknown kind of Service":  {"edge.service.type=ExternalName", "/edge/service/type"},
+		"a route to nothing by name":  {"edge.gateway.parentRefs[0].namespace=gateways", "/edge/gateway/parentRefs/0"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -65,22 +69,32 @@ func TestTheChartNamesImagesByDigest(t *testing.T) {
 func TestTheManagerMeetsTheRestrictedPodSecurityStandard(t *testing.T) {
 	for name, objects := range map[string][]unstructured.Unstructured{"chart": rendered(t), "kustomization": kustomized(t)} {
 		t.Run(name, func(t *testing.T) {
-			pod := managerOf(t, objects).Spec.Template.Spec
-			container := pod.Containers[0]
-			got := map[string]any{
-				"containers": len(pod.Containers), "nonRoot": *pod.SecurityContext.RunAsNonRoot,
-				"seccomp": pod.SecurityContext.SeccompProfile.Type, "escalation": *container.SecurityContext.AllowPrivilegeEscalation,
-				"readOnly": *container.SecurityContext.ReadOnlyRootFilesystem, "drop": container.SecurityContext.Capabilities.Drop,
-				"add": len(container.SecurityContext.Capabilities.Add), "hostNetwork": pod.HostNetwork, "volumes": len(pod.Volumes),
-			}
-			want := map[string]any{
-				"containers": 1, "nonRoot": true, "seccomp": corev1.SeccompProfileTypeRuntimeDefault, "escalation": false,
-				"readOnly": true, "drop": []corev1.Capability{"ALL"}, "add": 0, "hostNetwork": false, "volumes": 0,
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("the manager's pod (-want +got):\n%s", diff)
-			}
+			isRestricted(t, managerOf(t, objects).Spec.Template.Spec)
 		})
+	}
+}
+
+// isRestricted holds a pod with volumes of these names to the standard, and to a file
+// system that it can not write.
+func isRestricted(t *testing.T, pod corev1.PodSpec, volumes ...string) {
+	t.Helper()
+	container := pod.Containers[0]
+	var names []string
+	for _, volume := range pod.Volumes {
+		names = append(names, volume.Name)
+	}
+	got := map[string]any{
+		"containers": len(pod.Containers), "nonRoot": *pod.SecurityContext.RunAsNonRoot,
+		"seccomp": pod.SecurityContext.SeccompProfile.Type, "escalation": *container.SecurityContext.AllowPrivilegeEscalation,
+		"readOnly": *container.SecurityContext.ReadOnlyRootFilesystem, "drop": container.SecurityContext.Capabilities.Drop,
+		"add": len(container.SecurityContext.Capabilities.Add), "hostNetwork": pod.HostNetwork, "volumes": names,
+	}
+	want := map[string]any{
+		"containers": 1, "nonRoot": true, "seccomp": corev1.SeccompProfileTypeRuntimeDefault, "escalation": false,
+		"readOnly": true, "drop": []corev1.Capability{"ALL"}, "add": 0, "hostNetwork": false, "volumes": volumes,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the pod (-want +got):\n%s", diff)
 	}
 }
 

@@ -4,13 +4,14 @@
 package e2e
 
 import (
-	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -44,7 +45,7 @@ func chart(t *testing.T, set ...string) install.Chart {
 	}
 	return install.Chart{
 		Tools: tools(t), Dir: top("charts/poolfleet"), Set: set,
-		Images: install.Images{Manager: image("manager"), Pooler: image("pooler")},
+		Images: install.Images{Manager: image("manager"), Pooler: image("pooler"), Edge: image("edge")},
 	}
 }
 
@@ -115,8 +116,7 @@ func essence(t *testing.T, objects []unstructured.Unstructured) map[string]map[s
 		object = *object.DeepCopy()
 		key := object.GetKind() + "/" + object.GetName()
 		if object.GetKind() == "Deployment" {
-			deployment := managerOf(t, objects)
-			meaning[key] = map[string]any{"namespace": object.GetNamespace(), "spec": resolved(deployment.Spec.Template.Spec.Containers[0].Args, object)}
+			meaning[key] = map[string]any{"namespace": object.GetNamespace(), "spec": resolved(t, objects, object)}
 			continue
 		}
 		metadata := map[string]any{"name": object.GetName()}
@@ -130,35 +130,26 @@ func essence(t *testing.T, objects []unstructured.Unstructured) map[string]map[s
 }
 
 // resolved is a Deployment's spec without the environment that its arguments name.
-func resolved(args []string, deployment unstructured.Unstructured) map[string]any {
-	spec, _, _ := unstructured.NestedMap(deployment.Object, "spec")
-	containers, _, _ := unstructured.NestedSlice(spec, "template", "spec", "containers")
-	container, _ := containers[0].(map[string]any)
-	environment, _ := container["env"].([]any)
-	for _, entry := range environment {
-		variable, _ := entry.(map[string]any)
-		value, isText := variable["value"].(string)
-		for i := range args {
-			if isText {
-				args[i] = strings.ReplaceAll(args[i], fmt.Sprintf("$(%s)", variable["name"]), value)
+func resolved(t *testing.T, objects []unstructured.Unstructured, object unstructured.Unstructured) appsv1.DeploymentSpec {
+	t.Helper()
+	var deployment appsv1.Deployment
+	convert(t, &object, &deployment)
+	container := &deployment.Spec.Template.Spec.Containers[0]
+	for _, variable := range container.Env {
+		value := variable.Value
+		if from := variable.ValueFrom; from != nil && from.ConfigMapKeyRef != nil {
+			var settings corev1.ConfigMap
+			convert(t, only(t, objects, "ConfigMap", object.GetNamespace(), from.ConfigMapKeyRef.Name), &settings)
+			value = settings.Data[from.ConfigMapKeyRef.Key]
+		}
+		for i := range container.Args {
+			if value != "" {
+				container.Args[i] = strings.ReplaceAll(container.Args[i], "$("+variable.Name+")", value)
 			}
 		}
 	}
-	delete(container, "env")
-	container["args"] = anySlice(args)
-	containers[0] = container
-	if err := unstructured.SetNestedSlice(spec, containers, "template", "spec", "containers"); err != nil {
-		panic(err) // What was read from there can be put there.
-	}
-	return spec
-}
-
-func anySlice(texts []string) []any {
-	values := make([]any, len(texts))
-	for i, text := range texts {
-		values[i] = text
-	}
-	return values
+	container.Env = nil
+	return deployment.Spec
 }
 
 // permissions are what rules allow, one line each, however they are grouped.

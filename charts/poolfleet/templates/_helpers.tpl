@@ -15,6 +15,22 @@ app.kubernetes.io/component: manager
 
 {{- define "poolfleet.labels" -}}
 {{ include "poolfleet.selector" . }}
+{{ include "poolfleet.origin" . }}
+{{- end }}
+
+{{- define "poolfleet.edge.selector" -}}
+app.kubernetes.io/name: poolfleet
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: edge
+{{- end }}
+
+{{- define "poolfleet.edge.labels" -}}
+{{ include "poolfleet.edge.selector" . }}
+{{ include "poolfleet.origin" . }}
+{{- end }}
+
+{{/* poolfleet.origin tells what an object belongs to and who installed it. */}}
+{{- define "poolfleet.origin" -}}
 app.kubernetes.io/part-of: poolfleet
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}

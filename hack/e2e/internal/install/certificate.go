@@ -39,6 +39,45 @@ func (p *Postgres) certificate(ctx context.Context, c client.Client) error {
 
 // SelfSigned returns a certificate for a host that nobody signed but itself, and its key, both as PEM.
 func SelfSigned(host string) (cert, key []byte, err error) {
+	template, private, err := leaf(host)
+	if err != nil {
+		return nil, nil, err
+	}
+	return signed(template, template, private, private)
+}
+
+// Authority signs certificates.
+type Authority struct {
+	// PEM is its own certificate.
+	PEM []byte
+
+	certificate *x509.Certificate
+	key         *ecdsa.PrivateKey
+}
+
+// NewAuthority returns an authority that nobody knows.
+func NewAuthority() (*Authority, error) {
+	template, private, err := leaf()
+	if err != nil {
+		return nil, err
+	}
+	template.Subject.CommonName = "an authority for tests"
+	template.IsCA, template.BasicConstraintsValid, template.KeyUsage = true, true, x509.KeyUsageCertSign
+	cert, _, err := signed(template, template, private, private)
+	return &Authority{PEM: cert, certificate: template, key: private}, err
+}
+
+// Issue returns a certificate for hosts, and its key, both as PEM.
+func (a *Authority) Issue(hosts ...string) (cert, key []byte, err error) {
+	template, private, err := leaf(hosts...)
+	if err != nil {
+		return nil, nil, err
+	}
+	return signed(template, a.certificate, private, a.key)
+}
+
+// leaf is what a certificate says, and its key.
+func leaf(hosts ...string) (*x509.Certificate, *ecdsa.PrivateKey, error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a key: %w", err)
@@ -48,10 +87,17 @@ func SelfSigned(host string) (cert, key []byte, err error) {
 		return nil, nil, fmt.Errorf("making a serial number: %w", err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: serial, Subject: pkix.Name{CommonName: host}, DNSNames: []string{host},
+		SerialNumber: serial, DNSNames: hosts,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour),
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if len(hosts) > 0 {
+		template.Subject = pkix.Name{CommonName: hosts[0]}
+	}
+	return template, private, nil
+}
+
+func signed(template, parent *x509.Certificate, private, by *ecdsa.PrivateKey) (cert, key []byte, err error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &private.PublicKey, by)
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a certificate: %w", err)
 	}

@@ -21,7 +21,7 @@ type Image struct {
 
 // Images are all that the operator and a PostgreSQL server consist of.
 type Images struct {
-	Manager, Pooler, Postgres Image
+	Manager, Pooler, Edge, Postgres Image
 }
 
 // ReadImages returns what `make images` left in dir. With pushed, images that were

@@ -25,6 +25,8 @@ type Chart struct {
 	// Dir of the chart.
 	Dir    string
 	Images Images
+	// Edge is the gateway; nil installs none.
+	Edge *Edge
 	// Set are further values, as --set takes them.
 	Set []string
 	// Flags are further flags of `helm upgrade --install`.
@@ -58,6 +60,9 @@ func (c Chart) Template(ctx context.Context) (string, error) {
 
 func (c Chart) values() []string {
 	set := append(c.Images.Manager.values("image"), c.Images.Pooler.values("poolerImage")...)
+	if c.Edge != nil {
+		set = append(set, c.Edge.values(c.Images.Edge)...)
+	}
 	return []string{"--set", strings.Join(append(set, c.Set...), ",")}
 }
 

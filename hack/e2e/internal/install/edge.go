@@ -1,0 +1,88 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package install
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// Names of the gateway's objects.
+const (
+	// Gateway is the name of its Deployment, Service and ServiceAccount.
+	Gateway = "poolfleet-edge"
+	// GatewaySecret is the Secret that holds its certificate.
+	GatewaySecret = "poolfleet-edge-tls"
+)
+
+// Edge is the gateway with a certificate of an authority that nobody trusts unasked.
+type Edge struct {
+	// Domain that pools have their names under.
+	Domain string
+}
+
+func (e Edge) values(image Image) []string {
+	set := []string{"edge.enabled=true", "edge.domain=" + e.Domain, "edge.tls.secretName=" + GatewaySecret}
+	return append(image.values("edge.image"), set...)
+}
+
+// Certificate leaves the Secret that the gateway's certificate is in, new each time,
+// and returns the authority's own certificate as PEM.
+func (e Edge) Certificate(ctx context.Context, c client.Client) ([]byte, error) {
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}
+	if err := client.IgnoreAlreadyExists(c.Create(ctx, namespace)); err != nil {
+		return nil, fmt.Errorf("making the operator's namespace: %w", err)
+	}
+	authority, err := NewAuthority()
+	if err != nil {
+		return nil, err
+	}
+	cert, key, err := authority.Issue("*."+e.Domain, e.Domain)
+	if err != nil {
+		return nil, err
+	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: GatewaySecret}}
+	if err := client.IgnoreNotFound(c.Delete(ctx, secret)); err != nil {
+		return nil, fmt.Errorf("removing the gateway's former certificate: %w", err)
+	}
+	secret.Type = corev1.SecretTypeTLS
+	secret.Data = map[string][]byte{corev1.TLSCertKey: cert, corev1.TLSPrivateKeyKey: key}
+	if err := c.Create(ctx, secret); err != nil {
+		return nil, fmt.Errorf("keeping the gateway's certificate: %w", err)
+	}
+	return authority.PEM, nil
+}
+
+// overlay is what config/edge asks its users to write.
+const overlay = `resources: [../default]
+components: [../edge]
+configMapGenerator:
+  - name: poolfleet-edge
+    namespace: %s
+    literals: [domain=%s]
+images:
+`
+
+// EdgeKustomization copies config to dir and adds a kustomization of the operator
+// with the gateway, whose directory it returns.
+func EdgeKustomization(config, dir string, images Images, edge Edge) (string, error) {
+	if err := Kustomization(config, dir, images); err != nil {
+		return "", err
+	}
+	text := fmt.Sprintf(overlay, Namespace, edge.Domain) + images.Edge.kustomized("edge")
+	own := filepath.Join(dir, "with-edge")
+	if err := os.Mkdir(own, 0o755); err != nil {
+		return "", fmt.Errorf("making a kustomization: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(own, "kustomization.yaml"), []byte(text), 0o644); err != nil {
+		return "", fmt.Errorf("making a kustomization: %w", err)
+	}
+	return own, nil
+}
