@@ -28,6 +28,11 @@ type Pool struct {
 	Authority string
 	// Unready says why the pool serves nobody; it is empty where it does.
 	Unready string
+	// Session is whether a client has a server connection to itself for as long as it is
+	// connected (PgBouncer's pool_mode session). The gateway then keeps no connection
+	// between requests: it would take a server connection from others, and carry what one
+	// request set to the next.
+	Session bool
 	// MaxConcurrency is how many requests and open WebSockets are served at once.
 	MaxConcurrency int
 }

@@ -1,0 +1,43 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package edge_test
+
+import (
+	"net/http/httptest"
+	"net/netip"
+	"testing"
+
+	"github.com/poolfleet/poolfleet/internal/edge"
+)
+
+func TestACallerIsWhoConnectsUnlessATrustedProxyNamesAnother(t *testing.T) {
+	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
+	for name, c := range map[string]struct {
+		peer      string
+		forwarded []string
+		trusted   []netip.Prefix
+		want      string
+	}{
+		"nobody is trusted by default":                  {peer: "10.0.0.1:5", forwarded: []string{"192.0.2.1"}, want: "10.0.0.1"},
+		"a stranger's header is not believed":           {peer: "198.51.100.1:5", forwarded: []string{"192.0.2.1"}, trusted: trusted, want: "198.51.100.1"},
+		"a proxy's is":                                  {peer: "10.0.0.1:5", forwarded: []string{"192.0.2.1"}, trusted: trusted, want: "192.0.2.1"},
+		"what the caller wrote itself is not":           {peer: "10.0.0.1:5", forwarded: []string{"10.9.9.9, 203.0.113.7, 192.0.2.1"}, trusted: trusted, want: "192.0.2.1"},
+		"a chain of proxies is followed":                {peer: "10.0.0.1:5", forwarded: []string{"192.0.2.1", "10.0.0.3, 10.0.0.2"}, trusted: trusted, want: "192.0.2.1"},
+		"a proxy that names nobody is the caller":       {peer: "10.0.0.1:5", trusted: trusted, want: "10.0.0.1"},
+		"a proxy's own words end at what is no address": {peer: "10.0.0.1:5", forwarded: []string{"192.0.2.1, unknown, 10.0.0.2"}, trusted: trusted, want: "10.0.0.2"},
+		"a port is left out":                            {peer: "[fd00::1]:5", forwarded: []string{"[2001:db8::1]:443"}, trusted: trusted, want: "2001:db8::1"},
+		"IPv4 in IPv6 is IPv4":                          {peer: "[::ffff:10.0.0.1]:5", forwarded: []string{"::ffff:192.0.2.1"}, trusted: trusted, want: "192.0.2.1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "/sql", nil)
+			r.RemoteAddr = c.peer
+			for _, line := range c.forwarded {
+				r.Header.Add("X-Forwarded-For", line)
+			}
+			if got := (edge.Callers{Trusted: c.trusted}).Of(r); got != netip.MustParseAddr(c.want) {
+				t.Errorf("it is %v, not %v", got, c.want)
+			}
+		})
+	}
+}
