@@ -80,11 +80,17 @@ test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/postgres-versions $(ST
 e2e: cluster-up images $(BIN)/demo $(STAMPS)/node-client ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
 	$(STEP) "Running the end-to-end tests" --expect "about 20 minutes" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
-		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 45m ./hack/e2e/...
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 45m ./hack/e2e ./hack/e2e/internal/...
 	$(STEP) "Running the demo, twice" --expect "a minute" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH bash -c '$(BIN)/demo && $(BIN)/demo'
 	$(STEP) "Testing that clusters leave nothing behind" --expect "2 minutes" -- \
 		go -C hack/localcluster test -tags e2e -count=1 -timeout 15m ./e2e
+
+.PHONY: e2e-edge
+e2e-edge: cluster-up images $(STAMPS)/workers ## Workers in real workerd against pools on the local cluster, with the drivers their developers use
+	$(STEP) "Running Workers against the local cluster" --expect "about 3 minutes" \
+		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 15m ./hack/e2e/edge
 
 SOAK ?= 10m
 SOAK_ROUNDS ?= 10
@@ -194,6 +200,14 @@ $(STAMPS)/node-client: hack/node-client.sh $(wildcard hack/e2e/testdata/node-cli
 	$(STEP) "Bringing node-postgres" --expect "seconds, with npm a minute" \
 		--hint "it is an npm package, from the registry that npm is set up with: does npm ping work?" -- \
 		hack/node-client.sh $(CACHE)/node-client
+	@mkdir -p $(@D) && touch $@
+
+# Workers, what runs them, and a Node.js for that.
+$(STAMPS)/workers: hack/workers.sh $(shell find hack/e2e/edge/testdata -type f)
+	$(CHECK) apt-get root unshare mount
+	$(STEP) "Bringing and bundling Workers" --expect "half a minute, with npm a minute" \
+		--hint "packages come from the registry that npm is set up with: does npm ping work?" -- \
+		hack/workers.sh $(CACHE)/workers
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/images: $(PRODUCT) $(BIN)/images

@@ -24,7 +24,7 @@ npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 
 # Nothing asks anybody on the Internet: Prisma would for an engine that generating has
 # no use for.
-export PATH="$PWD/node_modules/.bin:$PATH" CI=1 WRANGLER_SEND_METRICS=false PRISMA_SCHEMA_ENGINE_BINARY=/bin/true
+export PATH="$PWD/node_modules/.bin:$PATH" CI=1 WRANGLER_SEND_METRICS=false WRANGLER_HIDE_BANNER=true PRISMA_SCHEMA_ENGINE_BINARY=/bin/true
 export CHECKPOINT_DISABLE=1 PRISMA_HIDE_UPDATE_MESSAGE=1 NO_UPDATE_NOTIFIER=1
 rm -rf dist generated
 prisma generate

@@ -6,11 +6,11 @@ import { PrismaPg } from "@prisma/adapter-pg";
 import { PrismaClient } from "../generated/prisma/client.ts";
 import { thing } from "./sql.js";
 
-export const prismaPg = with_((url) => new PrismaPg({ connectionString: url }));
-export const prismaNeon = with_((url) => new PrismaNeon({ connectionString: url }));
-export const prismaNeonHTTP = with_((url) => new PrismaNeonHttp(url, {}));
+export const prismaPg = by((url) => new PrismaPg({ connectionString: url }));
+export const prismaNeon = by((url) => new PrismaNeon({ connectionString: url }));
+export const prismaNeonHTTP = by((url) => new PrismaNeonHttp(url, {}));
 
-function with_(adapterOf) {
+function by(adapterOf) {
   return async (url, after, action, id) => {
     const prisma = new PrismaClient({ adapter: adapterOf(url) });
     try {
@@ -57,7 +57,7 @@ const actions = {
     await prisma.account.create({ data: { id, balance: 2 } });
   },
 
-  backend: async (prisma) => [{ pid: await backend(prisma) }],
+  work: (prisma) => prisma.$queryRaw`select 'done' as work from pg_sleep(0.05)`,
 
   large: (prisma) => prisma.$queryRaw`select repeat('x', 1024) as x from generate_series(1, 16384)`,
 };

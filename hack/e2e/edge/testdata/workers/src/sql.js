@@ -34,8 +34,8 @@ export async function actions(driver, action, id) {
     case "conflict":
       await driver.rows("insert into accounts (id, balance) values ($1, 1)", [id]);
       return driver.rows("insert into accounts (id, balance) values ($1, 2)", [id]);
-    case "backend":
-      return driver.rows("select pg_backend_pid() as pid");
+    case "work":
+      return driver.rows("select 'done' as work from pg_sleep(0.05)");
     case "large":
       return driver.rows("select repeat('x', 1024) as x from generate_series(1, 16384)");
   }
