@@ -1,0 +1,105 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package edge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
+)
+
+// exchange sends a statement and reads the answer to its end, by the extended protocol
+// and without a name (PostgreSQL documentation, section Message Flow). A nil sink takes
+// no result. The error is a *pgconn.PgError where the server refuses the statement.
+//
+// It stands in for pgconn's own reader, which waits for ever on a server that waits for
+// the data of a COPY.
+func (c *kept) exchange(s statement, sink *result) error {
+	c.midway = true
+	front := c.conn.Frontend()
+	front.SendParse(&pgproto3.Parse{Query: *s.Query})
+	front.SendBind(&pgproto3.Bind{Parameters: s.parameters})
+	front.SendDescribe(&pgproto3.Describe{ObjectType: 'P'})
+	front.SendExecute(&pgproto3.Execute{})
+	front.SendSync(&pgproto3.Sync{})
+	if err := front.Flush(); err != nil {
+		if pgconn.SafeToRetry(err) {
+			return errUnsent
+		}
+		return lost()
+	}
+	return c.read(sink)
+}
+
+// read reads up to ReadyForQuery. The first error is what went wrong.
+func (c *kept) read(sink *result) error {
+	var failure error
+	for {
+		message, err := c.conn.ReceiveMessage(context.Background())
+		if err != nil {
+			return broken(err, failure)
+		}
+		switch message := message.(type) {
+		case *pgproto3.ReadyForQuery:
+			c.midway = false
+			return failure
+		case *pgproto3.ErrorResponse:
+			if failure == nil {
+				failure = pgconn.ErrorResponseToPgError(message)
+			}
+		case *pgproto3.ParameterStatus: // A setting that PgBouncer restores for the next request, too.
+			c.altered = true
+		case *pgproto3.CopyInResponse, *pgproto3.CopyOutResponse, *pgproto3.CopyBothResponse:
+			return badRequest(codeUnsupported, "COPY from or to the client does not work over HTTP")
+		default:
+			sink.take(message)
+		}
+	}
+}
+
+// broken is what to say of a connection that ended while an answer was awaited.
+// SafeToRetry has no say in it: pgconn takes a message that was not read for one that
+// was not asked for.
+func broken(err, failure error) error {
+	var server *pgconn.PgError
+	var long *pgproto3.ExceededMaxBodyLenErr
+	switch {
+	case failure != nil:
+		return failure
+	case errors.As(err, &server), errors.As(err, &long):
+		return err
+	}
+	return lost()
+}
+
+func lost() *Refusal {
+	return &Refusal{
+		Status: http.StatusBadGateway, Code: codeConnectionFailure,
+		Message: "the connection to the pool broke while the statement ran, and whether it took effect is not known",
+	}
+}
+
+// cancelInterval is how long to wait before a statement is cancelled once more: a
+// cancel request that overtakes its statement, or meets it in PgBouncer's queue, is
+// lost.
+const cancelInterval = 500 * time.Millisecond
+
+// interrupt cancels what runs until it has ended, and makes the connection useless
+// where that takes too long.
+func (c *kept) interrupt(running context.Context) {
+	running, stop := context.WithTimeout(running, goodbye)
+	defer stop()
+	_ = c.conn.Conn().SetDeadline(time.Now().Add(goodbye))
+	for running.Err() == nil {
+		_ = c.conn.CancelRequest(running) // The next one may arrive.
+		select {
+		case <-running.Done():
+		case <-time.After(cancelInterval):
+		}
+	}
+}
