@@ -7,6 +7,7 @@
 package publish
 
 import (
+	"maps"
 	"strconv"
 )
 
@@ -44,6 +45,8 @@ const (
 
 // Inputs is what the URLs are made of.
 type Inputs struct {
+	// Name tells the pool from others, where a text needs a name for it.
+	Name string
 	// Host and Port are where applications reach the poolers.
 	Host string
 	Port uint16
@@ -115,14 +118,21 @@ func Build(in Inputs) Published {
 		data[KeyExternalURL], urls.External = external.url(), external.withoutPassword().url()
 	}
 	if in.EdgeHost != "" {
-		edge := pooled
-		edge.Host, edge.Port, edge.SSLMode = in.EdgeHost, 0, "require"
+		edge := atGateway(pooled, in.EdgeHost)
 		data[KeyEdgeURL], urls.Edge = edge.url(), edge.withoutPassword().url()
 	}
 	if in.CA != "" {
 		data[KeyCA] = in.CA
 	}
+	maps.Copy(data, pasted(in, pooled))
 	return Published{URLs: urls, Data: bytesOf(data)}
+}
+
+// atGateway is a pool as the Neon serverless driver's URL has it: without a port, and
+// always encrypted.
+func atGateway(pooled Server, host string) Server {
+	pooled.Host, pooled.Port, pooled.SSLMode = host, 0, "require"
+	return pooled
 }
 
 // sslMode is what URLs say of a pooler's client_tls_sslmode. Where it speaks no TLS
