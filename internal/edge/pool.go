@@ -49,6 +49,14 @@ type Directory struct {
 // Replace makes these, keyed by their labels, the only pools.
 func (d *Directory) Replace(pools map[string]Pool) { d.pools.Store(&pools) }
 
+// all are the pools by their labels.
+func (d *Directory) all() map[string]Pool {
+	if pools := d.pools.Load(); pools != nil {
+		return *pools
+	}
+	return nil
+}
+
 // Find returns the pool that a host, with or without a port, names. The error is a
 // Refusal, alike for a pool that is not there and one that did not ask to be served:
 // strangers learn nothing of what runs.
@@ -57,10 +65,8 @@ func (d *Directory) Find(host string) (Pool, error) {
 		host = name
 	}
 	label, domain, _ := strings.Cut(strings.ToLower(strings.TrimSuffix(host, ".")), ".")
-	if pools := d.pools.Load(); pools != nil && domain == d.Domain {
-		if pool, found := (*pools)[label]; found {
-			return pool, nil
-		}
+	if pool, served := d.all()[label]; served && domain == d.Domain {
+		return pool, nil
 	}
 	return Pool{}, &Refusal{
 		Status: http.StatusNotFound, Code: "08004",

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/netip"
 	"strconv"
 	"sync"
 	"time"
@@ -114,13 +113,14 @@ func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, form form, buffers
 	if err != nil {
 		return err
 	}
+	found(r.Context(), pool)
 	if pool.Unready != "" {
 		return unready(pool)
 	}
 	if r.ContentLength > int64(h.Limits.RequestBytes) {
 		return h.requestTooLarge()
 	}
-	caller := addressOf(r)
+	caller := callerOf(r)
 	release, err := h.Limiter.Admit(pool, caller)
 	if err != nil {
 		return err
@@ -141,15 +141,6 @@ func unready(pool Pool) *Refusal {
 		Message: fmt.Sprintf("pool %s is not ready: %s", pool.Label, pool.Unready),
 		Hint:    "The pool's conditions say more.",
 	}
-}
-
-// addressOf is the address that a request comes from, invalid where it has none.
-func addressOf(r *http.Request) netip.Addr {
-	address, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return address.Addr().Unmap()
 }
 
 // readBody reads all of the body, which also lets net/http notice that a client is gone.
