@@ -4,6 +4,7 @@
 package install
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed" // holds the manifest
@@ -35,9 +36,16 @@ type Postgres struct {
 	Standby bool
 	// TLS makes a server that offers TLS, with a certificate that nobody trusts.
 	TLS bool
-	// Restartable makes a server that Restart can restart.
+	// Restartable makes a server that Restart can restart, and Stop and Kill can end.
 	Restartable bool
-	// Password of the superuser postgres; Apply sets it.
+	// Replicated makes a primary that standbys may stream from. Those may, too, once
+	// they are promoted.
+	Replicated bool
+	// Follows is the host of the primary of which the server is a streaming standby
+	// until it is promoted. Empty for none.
+	Follows string
+	// Password of the superuser postgres; Apply sets it. That of a server that Follows
+	// another is given: it is the other's.
 	Password string
 }
 
@@ -68,35 +76,42 @@ func (p *Postgres) manifest() (string, error) {
 	for _, setting := range settings {
 		args = append(args, "-c", setting)
 	}
-	list, err := json.Marshal(args)
-	if err != nil {
-		return "", fmt.Errorf("writing the server's arguments: %w", err)
-	}
 	var manifest strings.Builder
-	err = postgresManifest.Execute(&manifest, map[string]any{
-		"Name": p.Name, "Namespace": p.Namespace, "Image": p.Image, "Args": string(list),
-		"Standby": p.Standby, "TLS": p.TLS, "Restartable": p.Restartable,
-	})
-	if err != nil {
+	values := map[string]any{
+		"Name": p.Name, "Namespace": p.Namespace, "Image": p.Image, "Args": list(args), "TLS": p.TLS, "Command": "",
+	}
+	if p.Restartable {
+		values["Command"] = command(again, "sh")
+	}
+	values["Steps"] = p.steps()
+	if err := postgresManifest.Execute(&manifest, values); err != nil {
 		return "", fmt.Errorf("writing the server's manifest: %w", err)
 	}
 	return manifest.String(), nil
+}
+
+// list is a list of strings in YAML, of which JSON is a part.
+func list(values []string) string {
+	text, err := json.Marshal(values)
+	if err != nil {
+		panic(err) // Strings can always be written.
+	}
+	return string(text)
 }
 
 // Restart stops a Restartable server, its clients' connections included. The server
 // starts again at once; it answers some time after Restart has returned.
 // Source: PostgreSQL docs, "Shutting Down the Server": SIGINT is the fast shutdown.
 func (p *Postgres) Restart(ctx context.Context, tools Tools) error {
-	const stop = `read -r pid <"$PGDATA/postmaster.pid" && kill -INT "$pid"`
-	_, err := tools.Run(ctx, "", tools.Kubectl, "exec", "--namespace", p.Namespace, "deployment/"+p.Name, "--", "sh", "-c", stop)
-	return err
+	return p.shell(ctx, tools, `read -r pid <"$PGDATA/postmaster.pid" && kill -INT "$pid"`)
 }
 
-// secret returns the password of the superuser, and makes one for a new server.
+// secret returns the password of the superuser, and makes one for a new server that
+// was given none.
 func (p *Postgres) secret(ctx context.Context, c client.Client) (string, error) {
 	secret := &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: p.Namespace, Name: p.Name},
-		StringData: map[string]string{"password": rand.Text()},
+		StringData: map[string]string{"password": cmp.Or(p.Password, rand.Text())},
 	}
 	err := c.Create(ctx, secret)
 	if apierrors.IsAlreadyExists(err) {
