@@ -12,12 +12,19 @@ import (
 )
 
 // ignoredStartupParameters are what drivers and frameworks append to a URL or send
-// at login, and what PgBouncer would refuse a client for. "options" must be among
-// them: a list without it lets a client hang PgBouncer (CVE-2026-107349).
+// at login, and what PgBouncer would refuse a client for; some JavaScript drivers send
+// whatever stands in the URL. "options" must be among them: a list without it lets a
+// client hang PgBouncer (CVE-2026-107349). Of the options PgBouncer follows those that
+// it keeps track of, such as TimeZone, and drops the rest.
 var ignoredStartupParameters = []string{
-	"channel_binding", "connect_timeout", "connection_limit", "default_query_exec_mode", "extra_float_digits",
-	"options", "pgbouncer", "pool_timeout", "prepare", "schema", "search_path", "sslaccept", "sslmode",
-	"statement_cache_size", "statement_timeout",
+	// Of the server. What is dropped here is set for the role (ALTER ROLE ... SET).
+	"extra_float_digits", "idle_in_transaction_session_timeout", "jit", "lock_timeout", "options", "search_path", "statement_timeout",
+	// Of libpq and drivers.
+	"channel_binding", "connect_timeout", "default_query_exec_mode", "gssencmode", "prepare", "sslcert", "sslkey", "sslmode",
+	"sslnegotiation", "sslpassword", "sslrootcert", "statement_cache_size", "target_session_attrs", "uselibpqcompat",
+	// Of Prisma, and of those who host databases.
+	"connection_limit", "max_connection_lifetime", "max_idle_connection_lifetime", "pgbouncer", "pool_timeout", "schema",
+	"single_use_connections", "socket_timeout", "sslaccept", "sslidentity", "supa",
 }
 
 // settings are the lines of [pgbouncer]: ours, then the pool's parameters, which
