@@ -73,6 +73,15 @@ func TestTheAPIServerRefusesWithWordsThatHelp(t *testing.T) {
 				}
 			}), "set mode: Enabled or leave from out",
 		},
+		"the gateway before poolers that ask for certificates": {
+			pool(func(p *poolv1.ConnectionPool) {
+				p.Spec.Edge.Mode = poolv1.EdgeEnabled
+				p.Spec.TLS = poolv1.ClientTLS{Mode: poolv1.ClientTLSVerifyFull, ClientCASecretRef: poolv1.SecretKeyReference{Name: "ca"}}
+			}), "the gateway has no certificate to show",
+		},
+		"a name that is the gateway's own": {
+			pool(func(p *poolv1.ConnectionPool) { p.Spec.Edge = poolv1.PoolEdge{Mode: poolv1.EdgeEnabled, Name: "api"} }), "choose another",
+		},
 		"the poolers' own Secret for the published one": {
 			pool(func(p *poolv1.ConnectionPool) { p.Spec.Secret.Name = "refused-pooler" }), "the poolers' own Secret has that name",
 		},

@@ -12,6 +12,14 @@ import (
 	"github.com/poolfleet/poolfleet/internal/edgename"
 )
 
+func TestAnAuthorityTooLongForAStatusIsLeftOut(t *testing.T) {
+	for length, want := range map[int]int{65536: 65536, 65537: 0} {
+		if got := len(shownAuthority(strings.Repeat("x", length))); got != want {
+			t.Errorf("of %d bytes %d are shown", length, got)
+		}
+	}
+}
+
 func TestHowAPoolStandsWithTheGatewayIsSaidWithWhatToDo(t *testing.T) {
 	born := time.Unix(1_700_000_000, 0)
 	own := edgename.Claim{Namespace: "web", Name: "shop", Label: "shop-web", Created: born}

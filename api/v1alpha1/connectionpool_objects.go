@@ -40,7 +40,8 @@ type PoolService struct {
 	LoadBalancerSourceRanges []string `json:"loadBalancerSourceRanges,omitempty"`
 
 	// externalHostname is the name under which clients outside the cluster reach the
-	// Service. The poolers' certificate names it, and the published Secret has a URL with it.
+	// Service. The poolers' certificate names it, and the published Secret has a URL with
+	// it, EXTERNAL_URL, and texts for a Worker's project, hyperdrive-create.sh among them.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
@@ -161,7 +162,8 @@ const (
 // +kubebuilder:validation:XValidation:rule="!has(self.from) || self.mode == 'Enabled'",message="from has no effect unless mode is Enabled: set mode: Enabled or leave from out"
 type PoolNetworkPolicy struct {
 	// mode is Enabled to make a NetworkPolicy for the poolers: clients of `from` reach
-	// the pooled port, the operator reaches the status port, and the poolers reach
+	// the pooled port, and so does the gateway where edge.mode is Enabled; the operator
+	// reaches the status port, and the poolers reach
 	// DNS and the server's port.
 	// +required
 	Mode NetworkPolicyMode `json:"mode,omitempty"`

@@ -66,6 +66,8 @@ const (
 )
 
 // ConnectionPoolSpec is what a team asks for.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.edge) || !has(self.edge.mode) || self.edge.mode != 'Enabled' || !has(self.tls) || !has(self.tls.mode) || !self.tls.mode.startsWith('verify-')",message="the gateway has no certificate to show to the poolers: with edge.mode Enabled, set tls.mode to require or leave it out"
 type ConnectionPoolSpec struct {
 	// upstream names the PostgreSQL server behind the pool.
 	// +required
@@ -116,7 +118,9 @@ type ConnectionPoolSpec struct {
 	Service PoolService `json:"service,omitzero"`
 
 	// edge lets workers reach the pool by HTTP and WebSocket, through the gateway that
-	// the chart installs (edge.enabled).
+	// the chart installs (edge.enabled). The published Secret then has EDGE_URL, and texts
+	// for a Worker's project: wrangler.toml, .dev.vars, .env, schema.prisma and
+	// prisma.config.ts.
 	// +optional
 	Edge PoolEdge `json:"edge,omitzero"`
 
@@ -331,7 +335,11 @@ type Clients struct {
 	MaxConnections int32 `json:"maxConnections,omitempty"`
 
 	// idleTimeoutSeconds closes client connections that were idle for so long. 0,
-	// the default, never does. Source: PgBouncer setting client_idle_timeout.
+	// the default, never does; a socket whose peer is gone is noticed within a minute all
+	// the same. Isolates of Workers leave theirs behind: 60 closes those sooner, at
+	// drivers that connect for each request. With Cloudflare Hyperdrive leave it at 0 or
+	// above 600, for which time Hyperdrive keeps idle connections. Source: PgBouncer
+	// setting client_idle_timeout.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	// +kubebuilder:validation:Maximum=604800

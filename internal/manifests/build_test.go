@@ -103,7 +103,7 @@ func built[T any](t *testing.T, in Inputs, kind string) T {
 }
 
 func TestNothingIsClaimedThatIsNotMeant(t *testing.T) {
-	for _, name := range []string{"minimal", "everything", "network-policy", "load-balancer"} {
+	for _, name := range []string{"minimal", "everything", "network-policy", "gateway", "load-balancer"} {
 		for _, object := range Build(readInputs(t, name)) {
 			data, err := json.Marshal(object)
 			if err != nil {
@@ -137,6 +137,7 @@ func TestPodsAreReplacedOnlyForANewImageOrPodShape(t *testing.T) {
 		"Service":           func(in *Inputs) { in.Service.Type = corev1.ServiceTypeLoadBalancer },
 		"disruption budget": func(in *Inputs) { in.PodDisruptionBudget.MaxUnavailable = new(int32(0)) },
 		"network policy":    func(in *Inputs) { in.NetworkPolicy.Mode = poolv1.NetworkPolicyEnabled },
+		"gateway":           func(in *Inputs) { in.AtEdge = true },
 		"operator":          func(in *Inputs) { in.OperatorNamespace = "another" },
 		"recreated pool":    func(in *Inputs) { in.Pool.UID = "another" },
 		"a grant of the user's own": func(in *Inputs) {
@@ -221,6 +222,7 @@ func TestFromPoolCopiesWhatShapesObjects(t *testing.T) {
 			Rollout:             poolv1.Rollout{DrainTimeoutSeconds: new(int32(30))},
 			PodDisruptionBudget: poolv1.PoolDisruptionBudget{MaxUnavailable: new(int32(2))},
 			NetworkPolicy:       poolv1.PoolNetworkPolicy{Mode: poolv1.NetworkPolicyEnabled},
+			Edge:                poolv1.PoolEdge{Mode: poolv1.EdgeEnabled},
 		},
 	}
 	want := Inputs{
@@ -232,6 +234,7 @@ func TestFromPoolCopiesWhatShapesObjects(t *testing.T) {
 		Rollout:             pool.Spec.Rollout,
 		PodDisruptionBudget: pool.Spec.PodDisruptionBudget,
 		NetworkPolicy:       pool.Spec.NetworkPolicy,
+		AtEdge:              true,
 	}
 	if diff := cmp.Diff(want, FromPool(pool)); diff != "" {
 		t.Errorf("inputs differ (-want +got):\n%s", diff)

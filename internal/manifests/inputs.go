@@ -41,6 +41,8 @@ type Inputs struct {
 	// OperatorNamespace is where the operator runs, which a NetworkPolicy must let in.
 	OperatorNamespace string
 
+	// AtEdge is whether the gateway, which runs beside the operator, serves the pool.
+	AtEdge bool
 	// LookedUp is whether clients are looked up at the server (authentication mode Query).
 	LookedUp bool
 	// Config is the encoded configuration document for the poolers.
@@ -73,6 +75,7 @@ func FromPool(pool *poolv1.ConnectionPool) Inputs {
 		Rollout:             pool.Spec.Rollout,
 		PodDisruptionBudget: pool.Spec.PodDisruptionBudget,
 		NetworkPolicy:       pool.Spec.NetworkPolicy,
+		AtEdge:              pool.Spec.Edge.Mode == poolv1.EdgeEnabled,
 		LookedUp:            pool.Spec.Authentication.Mode == poolv1.AuthenticationQuery,
 	}
 }

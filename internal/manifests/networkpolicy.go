@@ -22,7 +22,7 @@ func networkPolicy(in Inputs) *networkingv1ac.NetworkPolicyApplyConfiguration {
 	name := PooledName(in.Pool.Name)
 	policy := networkingv1ac.NetworkPolicy(name, in.Pool.Namespace)
 	policy.ObjectMetaApplyConfiguration = in.objectMeta(name, nil, nil)
-	return policy.WithSpec(networkingv1ac.NetworkPolicySpec().
+	spec := networkingv1ac.NetworkPolicySpec().
 		WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(Selector(in.Pool.Name))).
 		WithPolicyTypes(networkingv1.PolicyTypeIngress, networkingv1.PolicyTypeEgress).
 		WithIngress(
@@ -43,7 +43,18 @@ func networkPolicy(in Inputs) *networkingv1ac.NetworkPolicyApplyConfiguration {
 				WithTo(peers(in)).
 				WithPorts(policyPort(corev1.ProtocolTCP, contract.ClientPort)),
 			networkingv1ac.NetworkPolicyEgressRule().
-				WithPorts(policyPort(corev1.ProtocolTCP, in.UpstreamPort))))
+				WithPorts(policyPort(corev1.ProtocolTCP, in.UpstreamPort)))
+	if in.AtEdge && len(in.NetworkPolicy.From) > 0 { // Without From all are let in.
+		spec.WithIngress(networkingv1ac.NetworkPolicyIngressRule().
+			WithFrom(namespacePeer(in.OperatorNamespace).WithPodSelector(metav1ac.LabelSelector().WithMatchLabels(GatewayLabels()))).
+			WithPorts(policyPort(corev1.ProtocolTCP, contract.ClientPort)))
+	}
+	return policy.WithSpec(spec)
+}
+
+// GatewayLabels are those of the gateway's pods, as the chart has them.
+func GatewayLabels() map[string]string {
+	return map[string]string{nameLabel: "poolfleet", componentLabel: "edge"}
 }
 
 func clients(from []networkingv1.NetworkPolicyPeer) []*networkingv1ac.NetworkPolicyPeerApplyConfiguration {

@@ -14,7 +14,11 @@ type ClientsApplyConfiguration struct {
 	// is 5000. Source: PgBouncer setting max_client_conn.
 	MaxConnections *int32 `json:"maxConnections,omitempty"`
 	// idleTimeoutSeconds closes client connections that were idle for so long. 0,
-	// the default, never does. Source: PgBouncer setting client_idle_timeout.
+	// the default, never does; a socket whose peer is gone is noticed within a minute all
+	// the same. Isolates of Workers leave theirs behind: 60 closes those sooner, at
+	// drivers that connect for each request. With Cloudflare Hyperdrive leave it at 0 or
+	// above 600, for which time Hyperdrive keeps idle connections. Source: PgBouncer
+	// setting client_idle_timeout.
 	IdleTimeoutSeconds *int32 `json:"idleTimeoutSeconds,omitempty"`
 }
 

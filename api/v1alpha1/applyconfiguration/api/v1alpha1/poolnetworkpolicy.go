@@ -16,7 +16,8 @@ import (
 // PoolNetworkPolicy shapes the NetworkPolicy of a pool.
 type PoolNetworkPolicyApplyConfiguration struct {
 	// mode is Enabled to make a NetworkPolicy for the poolers: clients of `from` reach
-	// the pooled port, the operator reaches the status port, and the poolers reach
+	// the pooled port, and so does the gateway where edge.mode is Enabled; the operator
+	// reaches the status port, and the poolers reach
 	// DNS and the server's port.
 	Mode *apiv1alpha1.NetworkPolicyMode `json:"mode,omitempty"`
 	// from are the clients let in. Empty lets in all.

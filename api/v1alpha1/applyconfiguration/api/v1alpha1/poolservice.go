@@ -23,7 +23,8 @@ type PoolServiceApplyConfiguration struct {
 	// loadBalancerSourceRanges are the client networks let in, in CIDR notation.
 	LoadBalancerSourceRanges []string `json:"loadBalancerSourceRanges,omitempty"`
 	// externalHostname is the name under which clients outside the cluster reach the
-	// Service. The poolers' certificate names it, and the published Secret has a URL with it.
+	// Service. The poolers' certificate names it, and the published Secret has a URL with
+	// it, EXTERNAL_URL, and texts for a Worker's project, hyperdrive-create.sh among them.
 	ExternalHostname *string `json:"externalHostname,omitempty"`
 	// ipFamilyPolicy is the Service's own: SingleStack, PreferDualStack or RequireDualStack.
 	IPFamilyPolicy *v1.IPFamilyPolicy `json:"ipFamilyPolicy,omitempty"`
