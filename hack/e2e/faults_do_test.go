@@ -6,10 +6,14 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +22,7 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
@@ -50,11 +55,37 @@ func cmdline(dir string) string {
 	return string(data)
 }
 
+// busiest is the pooler with the most clients: after a fault they stay with the others.
+func (f *fleet) busiest(t *testing.T) corev1.Pod {
+	t.Helper()
+	return slices.MaxFunc(f.readyPods(t), func(a, b corev1.Pod) int { return cmp.Compare(clients(t, a), clients(t, b)) })
+}
+
+// clients counts a pooler's connections, by its own network's table. Source: proc(5),
+// /proc/net/tcp.
+func clients(t *testing.T, pod corev1.Pod) int {
+	t.Helper()
+	count := 0
+	for _, pid := range processes(t, pod, "pgbouncer") {
+		for _, table := range []string{"tcp", "tcp6"} {
+			data, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, table))
+			if err != nil {
+				continue // It has ended.
+			}
+			count += len(established.FindAll(data, -1))
+		}
+	}
+	return count
+}
+
+// established matches a connection to the clients' port, 5432, in state ESTABLISHED.
+var established = regexp.MustCompile(`(?m)^ *\d+: [0-9A-F]+:1538 [0-9A-F]+:[0-9A-F]{4} 01 `)
+
 // fillsDisk leaves a pooler no room for new files, while it is told to change them,
 // and then gives the room back.
 func (f *fleet) fillsDisk(t *testing.T) {
 	t.Helper()
-	giveBack := fill(t, filepath.Join(poolerRoot(t, f.readyPods(t)[0]), contract.RunDir, "fill"))
+	giveBack := fill(t, filepath.Join(poolerRoot(t, f.busiest(t)), contract.RunDir, "fill"))
 	defer giveBack()
 	f.change(t, f.pool, func() { f.pool.Spec.Clients.MaxConnections = 4500 })
 	said := f.awaitCondition(t, f.pool, poolv1.ConditionConfigApplied, metav1.ConditionFalse, poolv1.ReasonRejected)
@@ -106,7 +137,7 @@ func fill(t *testing.T, name string) (giveBack func()) {
 func (f *fleet) losesManager(t *testing.T) {
 	t.Helper()
 	f.manage(t, 0)
-	pod := f.readyPods(t)[0]
+	pod := f.busiest(t)
 	f.delete(t, &pod)
 	f.awaitGone(t, map[types.UID]int32{pod.UID: 0})
 	time.Sleep(20 * time.Second)

@@ -51,8 +51,8 @@ func faultHead() []string {
 
 func (f *fleet) faults() []fault {
 	return []fault{
-		{"PgBouncer is killed", true, func(t *testing.T) { t.Helper(); kill(t, f.readyPods(t)[0], "pgbouncer") }},
-		{"the pooler is killed, and PgBouncer with it", true, func(t *testing.T) { t.Helper(); kill(t, f.readyPods(t)[0], "pooler") }},
+		{"PgBouncer is killed", true, func(t *testing.T) { t.Helper(); kill(t, f.busiest(t), "pgbouncer") }},
+		{"the pooler is killed, and PgBouncer with it", true, func(t *testing.T) { t.Helper(); kill(t, f.busiest(t), "pooler") }},
 		{"PgBouncer is wedged (SIGSTOP)", true, f.wedges},
 		{"the pod's memory volume is full while its configuration changes", false, f.fillsDisk},
 		{"the manager is down for 30 s, and a pooler's pod is deleted meanwhile", false, f.losesManager},
@@ -103,7 +103,7 @@ func (f *fleet) awaitWell(t *testing.T) {
 // wedges stops a PgBouncer without ending it, until it is replaced.
 func (f *fleet) wedges(t *testing.T) {
 	t.Helper()
-	pod := f.readyPods(t)[0]
+	pod := f.busiest(t)
 	pids := processes(t, pod, "pgbouncer")
 	for _, pid := range pids {
 		if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
