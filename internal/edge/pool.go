@@ -26,6 +26,9 @@ type Pool struct {
 	// alone would not tell the pooler from another; SCRAM does, for a pooler knows the
 	// password's verifier (RFC 5802).
 	Authority string
+	// ServerName is the name that their certificate is good for, where that is not the
+	// host of Address.
+	ServerName string
 	// Unready says why the pool serves nobody; it is empty where it does.
 	Unready string
 	// Session is whether a client has a server connection to itself for as long as it is
