@@ -1,0 +1,102 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package edge
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Server is the gateway's front: it tells HTTP from WebSockets, writes the access log,
+// counts, and ends without cutting anybody short.
+type Server struct {
+	// SQL answers /sql, WebSocket the upgrades on /v2 and /v1.
+	SQL       http.Handler
+	WebSocket http.Handler
+	Callers   Callers
+	Metrics   *Metrics
+	// Certificate is nil where the gateway speaks plain HTTP.
+	Certificate *Certificate
+	// Ready says why requests should go to other replicas, or nothing.
+	Ready func() error
+	// Delay is how long others have to learn that this replica ends, before it takes no
+	// more connections; Timeout bounds what comes then.
+	Delay   time.Duration
+	Timeout time.Duration
+	// Shutdown ends what http.Server does not know of, at the latest with the context.
+	Shutdown func(context.Context) error
+	Log      *slog.Logger
+	// AccessLog is whether each request and WebSocket gets a line of the log.
+	AccessLog bool
+
+	ending atomic.Bool
+}
+
+// ServeHTTP answers a request.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	kind, handler := s.route(r)
+	caller := s.Callers.Of(r)
+	v := &visit{kind: kind, method: r.Method, caller: caller.String()}
+	body, answer, begun := &countedBody{ReadCloser: r.Body}, newRecorder(w), time.Now()
+	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
+	r.Body, r.RemoteAddr = body, netip.AddrPortFrom(caller, 0).String()
+	if s.ending.Load() && kind != kindWebSocket {
+		w.Header().Set("Connection", "close") // The next request goes to another replica.
+	}
+	defer func() {
+		problem := recover()
+		s.report(problem, answer)
+		answer.finish()
+		v.code, v.duration, v.received, v.sent = strconv.Itoa(answer.status), time.Since(begun), body.received, answer.sent
+		// A WebSocket that is open is told of when it ends.
+		if answer.status != http.StatusSwitchingProtocols {
+			s.tell(v)
+		}
+		if problem != nil {
+			panic(http.ErrAbortHandler) // What was written of an answer is not the whole of it.
+		}
+	}()
+	handler.ServeHTTP(answer, r)
+}
+
+func (s *Server) route(r *http.Request) (string, http.Handler) {
+	switch path := r.URL.Path; {
+	case path == "/sql":
+		return kindHTTP, s.SQL
+	case (path == "/v2" || path == "/v1") && strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
+		return kindWebSocket, s.WebSocket
+	}
+	return kindOther, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeError(w, &Refusal{
+			Status: http.StatusNotFound, Code: codeProtocolViolation, Message: "there is nothing at this path",
+			Hint: "Statements are sent with POST to /sql, and WebSockets are opened at /v2.",
+		})
+	})
+}
+
+// report says which mistake of ours ends a request.
+func (s *Server) report(problem any, answer *recorder) {
+	if problem != nil {
+		answer.status = http.StatusInternalServerError
+		s.Log.Error("a request met a mistake in the gateway", "panic", fmt.Sprint(problem), "stack", string(debug.Stack()))
+	}
+}
+
+// tell writes of a request or a WebSocket that has ended.
+func (s *Server) tell(v *visit) {
+	s.Metrics.count(v)
+	if !s.AccessLog {
+		return
+	}
+	s.Log.Info(v.kind, "pool", v.pool.String(), "method", v.method, "code", v.code, "durationMs", v.duration.Milliseconds(),
+		"received", v.received, "sent", v.sent, "caller", v.caller)
+}
