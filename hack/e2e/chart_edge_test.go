@@ -189,6 +189,17 @@ func TestManagerAndGatewayHaveOneDomainAndTheSameNamespaces(t *testing.T) {
 	}
 }
 
+func TestLimitsOfTheGatewayAreItsFlags(t *testing.T) {
+	args := gatewayOf(t, withEdge(t, ownTLS, "edge.limits.resultBytes=52428800", "edge.limits.webSocketIdleSeconds=600")).Spec.Template.Spec.Containers[0].Args
+	want := []string{
+		"--max-request-bytes=10485760", "--max-result-bytes=52428800", "--request-timeout=60s", "--websocket-idle-timeout=600s",
+		"--caller-concurrency=1000", "--caller-rate=2000", "--caller-burst=4000",
+	}
+	if !contains(args, want) {
+		t.Errorf("its arguments are %q, want %q among them", args, want)
+	}
+}
+
 func TestTheGatewayMayReadPoolsAlone(t *testing.T) {
 	want := []rbacv1.PolicyRule{{
 		APIGroups: []string{"poolfleet.dev"}, Resources: []string{"connectionpools"}, Verbs: []string{"get", "list", "watch"},

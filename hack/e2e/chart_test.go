@@ -181,8 +181,8 @@ func TestSeveralManagersAreNotEvictedAtOnce(t *testing.T) {
 
 func TestSamplesAreASecretAndAPoolThatNamesIt(t *testing.T) {
 	files, err := filepath.Glob(top("config/samples/*.yaml"))
-	if err != nil || len(files) != 8 {
-		t.Fatalf("found %d files (%v), want seven samples and their kustomization", len(files), err)
+	if err != nil || len(files) != 9 {
+		t.Fatalf("found %d files (%v), want eight samples and their kustomization", len(files), err)
 	}
 	for _, file := range files {
 		if filepath.Base(file) == "kustomization.yaml" {

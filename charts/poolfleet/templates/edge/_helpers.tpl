@@ -48,3 +48,17 @@ true
 {{- fail (printf "edge.enabled needs TLS, for workers send passwords: set edge.tls.secretName or edge.tls.issuerRef to a certificate for *.%s, or edge.ingress or edge.gateway to what has one" $edge.domain) -}}
 {{- end -}}
 {{- end }}
+
+{{/* poolfleet.edge.limits prints the flags of the limits; each value has a flag of the gateway and a unit. */}}
+{{- define "poolfleet.edge.limits" -}}
+{{- $limits := .Values.edge.limits -}}
+{{- $flags := dict
+  "requestBytes" (list "max-request-bytes" "") "resultBytes" (list "max-result-bytes" "")
+  "requestTimeoutSeconds" (list "request-timeout" "s") "webSocketIdleSeconds" (list "websocket-idle-timeout" "s")
+  "callerConcurrency" (list "caller-concurrency" "") "callerRate" (list "caller-rate" "") "callerBurst" (list "caller-burst" "") -}}
+{{- range $value, $flag := $flags }}
+{{- if hasKey $limits $value }}
+- --{{ first $flag }}={{ get $limits $value | int64 }}{{ last $flag }}
+{{- end }}
+{{- end }}
+{{- end }}

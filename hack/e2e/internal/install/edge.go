@@ -5,9 +5,12 @@ package install
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -33,13 +36,49 @@ func (e Edge) values(image Image) []string {
 	return append(image.values("edge.image"), set...)
 }
 
-// Certificate leaves the Secret that the gateway's certificate is in, new each time,
-// and returns the authority's own certificate as PEM.
+// Certificate leaves a Secret with a certificate for the gateway, and returns the
+// certificate of its authority as PEM. One that is still good is left as it is: a
+// gateway that runs would take up another only after a while.
 func (e Edge) Certificate(ctx context.Context, c client.Client) ([]byte, error) {
 	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: Namespace}}
 	if err := client.IgnoreAlreadyExists(c.Create(ctx, namespace)); err != nil {
 		return nil, fmt.Errorf("making the operator's namespace: %w", err)
 	}
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: GatewaySecret}}
+	err := c.Get(ctx, client.ObjectKeyFromObject(secret), secret)
+	if err == nil && e.serves(secret.Data[corev1.TLSCertKey]) {
+		return secret.Data[authorityKey], nil
+	}
+	if err == nil {
+		err = c.Delete(ctx, secret)
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("replacing the gateway's certificate: %w", err)
+	}
+	if secret, err = e.secret(); err != nil {
+		return nil, err
+	}
+	if err := c.Create(ctx, secret); err != nil {
+		return nil, fmt.Errorf("keeping the gateway's certificate: %w", err)
+	}
+	return secret.Data[authorityKey], nil
+}
+
+// authorityKey is the key that cert-manager, too, keeps the authority under.
+const authorityKey = "ca.crt"
+
+// serves reports whether a certificate is for this domain, and will be for hours.
+func (e Edge) serves(cert []byte) bool {
+	block, _ := pem.Decode(cert)
+	if block == nil {
+		return false
+	}
+	parsed, err := x509.ParseCertificate(block.Bytes)
+	return err == nil && parsed.VerifyHostname("api."+e.Domain) == nil && time.Until(parsed.NotAfter) > 3*time.Hour
+}
+
+// secret is a new certificate of a new authority.
+func (e Edge) secret() (*corev1.Secret, error) {
 	authority, err := NewAuthority()
 	if err != nil {
 		return nil, err
@@ -48,16 +87,10 @@ func (e Edge) Certificate(ctx context.Context, c client.Client) ([]byte, error) 
 	if err != nil {
 		return nil, err
 	}
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: GatewaySecret}}
-	if err := client.IgnoreNotFound(c.Delete(ctx, secret)); err != nil {
-		return nil, fmt.Errorf("removing the gateway's former certificate: %w", err)
-	}
-	secret.Type = corev1.SecretTypeTLS
-	secret.Data = map[string][]byte{corev1.TLSCertKey: cert, corev1.TLSPrivateKeyKey: key}
-	if err := c.Create(ctx, secret); err != nil {
-		return nil, fmt.Errorf("keeping the gateway's certificate: %w", err)
-	}
-	return authority.PEM, nil
+	return &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: Namespace, Name: GatewaySecret}, Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{corev1.TLSCertKey: cert, corev1.TLSPrivateKeyKey: key, authorityKey: authority.PEM},
+	}, nil
 }
 
 // overlay is what config/edge asks its users to write.
