@@ -75,7 +75,9 @@ func encrypted(t testing.TB, s *site) {
 }
 
 // inSessionMode makes every client have a server connection of its own.
-func inSessionMode(_ testing.TB, s *site) { s.Rendering.Config.Mode = pgbouncer.ModeSession }
+func inSessionMode(_ testing.TB, s *site) {
+	s.Rendering.Config.Mode, s.Pool.Session = pgbouncer.ModeSession, true
+}
 
 // withBackends bounds the server connections.
 func withBackends(n int32) func(testing.TB, *site) {

@@ -16,6 +16,10 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// unwatched is what pgconn takes for no context to watch. What runs on a connection is
+// ended with its request by kept.interrupt.
+var unwatched = context.Background()
+
 // goodbye bounds the closing of a connection.
 const goodbye = 5 * time.Second
 
@@ -30,7 +34,7 @@ func (k *keeper) keyOf(pool Pool, login Login) [sha256.Size]byte {
 		text = binary.BigEndian.AppendUint32(text, uint32(len(part))) //nolint:gosec // A header's part is shorter than 4 GiB.
 		text = append(text, part...)
 	}
-	for _, part := range []string{pool.Namespace, pool.Name, pool.Address, pool.Authority, login.User, login.Password, login.Database} {
+	for _, part := range []string{pool.Namespace, pool.Name, pool.Address, pool.ServerName, pool.Authority, login.User, login.Password, login.Database} {
 		add(part)
 	}
 	for _, name := range slices.Sorted(maps.Keys(login.Parameters)) {
@@ -63,7 +67,7 @@ func (c *kept) usable() bool {
 }
 
 func (c *kept) close() {
-	ctx, stop := context.WithTimeout(context.Background(), goodbye)
+	ctx, stop := context.WithTimeout(unwatched, goodbye)
 	defer stop()
 	_ = c.conn.Close(ctx) // Nobody is left to tell.
 }

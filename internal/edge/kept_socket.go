@@ -33,7 +33,7 @@ func connected(conn *pgconn.PgConn) bool {
 	var silent bool
 	err = raw.Read(func(fd uintptr) bool {
 		var peeked [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), peeked[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT) //nolint:gosec // A descriptor is an int.
+		_, _, err := syscall.Recvfrom(int(fd), peeked[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		silent = errors.Is(err, syscall.EAGAIN)
 		return true
 	})

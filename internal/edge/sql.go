@@ -114,6 +114,7 @@ func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, form form, buffers
 		return err
 	}
 	found(r.Context(), pool)
+	found(r.Context(), pool)
 	if pool.Unready != "" {
 		return unready(pool)
 	}
@@ -150,9 +151,9 @@ func (h *HTTP) readBody(w http.ResponseWriter, r *http.Request, buffers *buffers
 	buffers.body.Grow(int(max(0, r.ContentLength)) + 512)            // ReadFrom wants room to find the end.
 	_, err := buffers.body.ReadFrom(http.MaxBytesReader(w, r.Body, int64(h.Limits.RequestBytes)))
 	_ = controller.SetReadDeadline(time.Time{})
-	var tooLarge *http.MaxBytesError
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
-	case errors.As(err, &tooLarge):
+	case tooLarge:
 		return nil, h.requestTooLarge()
 	case err != nil:
 		return nil, &Refusal{Status: http.StatusBadRequest, Code: codeProtocolViolation, Message: "the request ends before its body does"}

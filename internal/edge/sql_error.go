@@ -65,16 +65,15 @@ func writeError(w http.ResponseWriter, err error) {
 }
 
 func explain(err error) (status int, after time.Duration, body failure) {
-	var refusal *Refusal
-	var server *pgconn.PgError
-	switch {
-	case errors.As(err, &refusal):
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		return refusal.Status, refusal.RetryAfter, failure{
 			Message: refusal.Message, Severity: "ERROR", Code: refusal.Code, Hint: text(refusal.Hint),
 		}
-	case errors.As(err, &server):
+	}
+	if server, ok := errors.AsType[*pgconn.PgError](err); ok {
 		return http.StatusBadRequest, 0, fromServer(server)
-	case errors.Is(err, context.Canceled):
+	}
+	if errors.Is(err, context.Canceled) {
 		return statusGone, 0, failure{}
 	}
 	// What else there is may name what strangers should not know.

@@ -40,7 +40,7 @@ func (c *kept) exchange(s statement, sink *result) error {
 func (c *kept) read(sink *result) error {
 	var failure error
 	for {
-		message, err := c.conn.ReceiveMessage(context.Background())
+		message, err := c.conn.ReceiveMessage(unwatched)
 		if err != nil {
 			return broken(err, failure)
 		}
@@ -66,12 +66,12 @@ func (c *kept) read(sink *result) error {
 // SafeToRetry has no say in it: pgconn takes a message that was not read for one that
 // was not asked for.
 func broken(err, failure error) error {
-	var server *pgconn.PgError
-	var long *pgproto3.ExceededMaxBodyLenErr
+	_, spoken := errors.AsType[*pgconn.PgError](err)
+	_, long := errors.AsType[*pgproto3.ExceededMaxBodyLenErr](err)
 	switch {
 	case failure != nil:
 		return failure
-	case errors.As(err, &server), errors.As(err, &long):
+	case spoken, long:
 		return err
 	}
 	return lost()

@@ -74,8 +74,14 @@ func (g *gate) request(t testing.TB, header http.Header, body any) *http.Request
 	return r
 }
 
-// post returns the status and the body, and checks what every answer has.
-func (g *gate) post(t testing.TB, header http.Header, body any) (*http.Response, string) {
+// reply is an answer without its body.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+}
+
+// post returns what comes and its body, and checks what every answer has.
+func (g *gate) post(t testing.TB, header http.Header, body any) (reply, string) {
 	t.Helper()
 	response, err := http.DefaultClient.Do(g.request(t, header, body))
 	if err != nil {
@@ -95,7 +101,7 @@ func (g *gate) post(t testing.TB, header http.Header, body any) (*http.Response,
 	if !json.Valid(answer) {
 		t.Errorf("the answer is not JSON: %s", answer)
 	}
-	return response, string(answer)
+	return reply{response.StatusCode, response.Header}, string(answer)
 }
 
 // query is a body with one statement.
@@ -107,7 +113,9 @@ func query(text string, params ...any) map[string]any {
 	return body
 }
 
-func batch(queries ...map[string]any) map[string]any { return map[string]any{"queries": queries} }
+func batch(queries ...map[string]any) map[string]any {
+	return map[string]any{"queries": append([]map[string]any{}, queries...)}
+}
 
 // rows runs a statement as the driver does, and returns the rows as JSON.
 func (g *gate) rows(t testing.TB, text string, params ...any) string {

@@ -5,6 +5,7 @@ package edge
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -62,13 +63,12 @@ func (s *statement) check() error {
 
 // badBody says what is wrong without repeating the body.
 func badBody(err error) *Refusal {
-	var wrong *json.UnmarshalTypeError
-	var refusal *Refusal
-	switch {
-	case errors.As(err, &refusal):
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		return refusal
-	case errors.As(err, &wrong):
-		return badRequest(codeProtocolViolation, fmt.Sprintf("the body's %q is a JSON %s, which it can not be", wrong.Field, wrong.Value))
+	}
+	if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		name := strings.TrimPrefix(wrong.Field, "statement.") // A single statement stands in the body itself.
+		return badRequest(codeProtocolViolation, fmt.Sprintf("the body's %q is a JSON %s, which it can not be", cmp.Or(name, "whole"), wrong.Value))
 	}
 	return badRequest(codeProtocolViolation, "the body is not JSON: "+err.Error())
 }

@@ -37,7 +37,7 @@ func (r *run) request(ctx context.Context, body func() ([]byte, error)) error {
 	if err := r.connect(ctx); err != nil {
 		return err
 	}
-	defer func() { r.leave(ctx) }()
+	defer r.leave()
 	data, err := body()
 	if err != nil {
 		return err
@@ -104,12 +104,12 @@ func (r *run) connect(ctx context.Context) error {
 const messageOverhead = 64 << 10
 
 func refused(ctx context.Context, err error) error {
-	var server *pgconn.PgError
-	var refusal *Refusal
+	_, spoken := errors.AsType[*pgconn.PgError](err)
+	_, refusal := errors.AsType[*Refusal](err)
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case errors.As(err, &refusal), errors.As(err, &server):
+	case spoken, refusal:
 		return err
 	}
 	return &Refusal{
@@ -126,7 +126,7 @@ func (r *run) reconnect(ctx context.Context) error {
 
 // leave ends the transaction that a request left open, and keeps the connection if it
 // is as good as new.
-func (r *run) leave(ctx context.Context) {
+func (r *run) leave() {
 	if r.conn == nil {
 		return
 	}
@@ -169,11 +169,8 @@ func (r *run) statement(s statement) error {
 	result.limit, result.full = r.http.Limits.ResultBytes, func() { r.end(r.http.resultTooLarge()) }
 	err := r.conn.exchange(s, result)
 	r.out = result.out
-	var long *pgproto3.ExceededMaxBodyLenErr
-	if errors.As(err, &long) {
-		return r.http.resultTooLarge()
-	}
-	if err == nil && result.over {
+	_, long := errors.AsType[*pgproto3.ExceededMaxBodyLenErr](err)
+	if long || err == nil && result.over {
 		return r.http.resultTooLarge()
 	}
 	return err
@@ -194,5 +191,5 @@ func (h *HTTP) sweep() {
 // sameDoor is whether a login at one pool is a login at the other.
 func (p Pool) sameDoor(other Pool) bool {
 	return p.Namespace == other.Namespace && p.Name == other.Name && p.Address == other.Address &&
-		p.TLS == other.TLS && p.Authority == other.Authority && p.Session == other.Session
+		p.TLS == other.TLS && p.ServerName == other.ServerName && p.Authority == other.Authority && p.Session == other.Session
 }

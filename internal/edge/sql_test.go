@@ -98,7 +98,7 @@ func TestBrowsersMayAskFromAnywhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer response.Body.Close()
+		_ = response.Body.Close()
 		got := []string{response.Header.Get("Allow"), response.Header.Get("Access-Control-Allow-Origin")}
 		if diff := cmp.Diff([]string{"OPTIONS, POST", "*"}, got); diff != "" || response.StatusCode != status {
 			t.Errorf("%s: status %d (-want +got):\n%s", method, response.StatusCode, diff)

@@ -94,39 +94,56 @@ func appendArray(out, text []byte, element scalar) (_ []byte, ok bool) {
 	if len(text) > 0 && text[0] == '[' { // Bounds that do not begin at 1.
 		_, text, _ = bytes.Cut(text, []byte{'='})
 	}
-	depth, wanted, empty := 0, true, false // A value is wanted; the array is still empty.
-	for i := 0; i < len(text); {
-		switch c := text[i]; {
-		case c == '{' && wanted:
-			out, depth, empty = append(out, '['), depth+1, true
-			i++
-		case c == '}' && depth > 0 && (empty || !wanted):
-			out, depth, wanted, empty = append(out, ']'), depth-1, false, false
-			if i++; depth == 0 {
-				return out, i == len(text)
-			}
-		case c == ',' && !wanted:
-			out, wanted = append(out, ','), true
-			i++
-		case wanted && depth > 0:
-			value, length, quoted := arrayElement(text[i:])
-			if length == 0 {
-				return out, false
-			}
-			out = appendElementValue(out, value, quoted, element)
-			i, wanted, empty = i+length, false, false
-		default:
-			return out, false
+	if len(text) == 0 || text[0] != '{' {
+		return out, false
+	}
+	a := arrayText{out: out, element: element, wanted: true}
+	for ok = true; ok && len(text) > 0; {
+		var length int
+		length, ok = a.take(text)
+		text = text[length:]
+		if a.depth == 0 {
+			break
 		}
 	}
-	return out, false
+	return a.out, ok && a.depth == 0 && len(text) == 0
 }
 
-func appendElementValue(out, value []byte, quoted bool, element scalar) []byte {
-	if !quoted && string(value) == "NULL" {
-		return append(out, "null"...)
+// arrayText is what was read of an array's text.
+type arrayText struct {
+	out     []byte
+	element scalar
+	depth   int
+	// wanted is that an element has to follow, opened that the array may as well end.
+	wanted, opened bool
+}
+
+// take reads what the text begins with, and returns how long that is.
+func (a *arrayText) take(text []byte) (length int, ok bool) {
+	switch {
+	case text[0] == '{' && a.wanted:
+		a.out, a.depth, a.opened = append(a.out, '['), a.depth+1, true
+	case text[0] == '}' && (a.opened || !a.wanted):
+		a.out, a.depth, a.wanted, a.opened = append(a.out, ']'), a.depth-1, false, false
+	case text[0] == ',' && !a.wanted:
+		a.out, a.wanted = append(a.out, ','), true
+	case a.wanted:
+		value, length, quoted := arrayElement(text)
+		a.add(value, quoted)
+		return length, length > 0
+	default:
+		return 0, false
 	}
-	return element.append(out, value)
+	return 1, true
+}
+
+func (a *arrayText) add(value []byte, quoted bool) {
+	a.wanted, a.opened = false, false
+	if !quoted && string(value) == "NULL" {
+		a.out = append(a.out, "null"...)
+		return
+	}
+	a.out = a.element.append(a.out, value)
 }
 
 // arrayElement reads the element that a text begins with, and how long it is there; 0
