@@ -1,0 +1,126 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/poolfleet/poolfleet/internal/edge"
+)
+
+type options struct {
+	domain, listen, metricsAddress string
+	certificate, key               string
+	plainHTTP                      bool
+	namespaces                     []string
+	trustedProxies                 []netip.Prefix
+	logLevel                       slog.Level
+	accessLog                      bool
+
+	loginTimeout, shutdownDelay, shutdownTimeout time.Duration
+
+	http      edge.HTTPLimits
+	webSocket edge.WebSocketLimits
+	caller    edge.CallerLimits
+}
+
+func parse(args []string) (options, error) {
+	o := options{http: edge.DefaultHTTPLimits, caller: edge.DefaultCallerLimits}
+	flags := flag.NewFlagSet("edge", flag.ExitOnError)
+	flags.StringVar(&o.domain, "domain", "", "Domain under which pools are served, as LABEL.DOMAIN. Required.")
+	flags.StringVar(&o.listen, "listen", ":8443", "Address for clients.")
+	flags.StringVar(&o.metricsAddress, "metrics-address", ":9090", "Address of /metrics, /healthz and /readyz.")
+	flags.StringVar(&o.certificate, "tls-certificate", "", "File with the certificate chain, in PEM; read again when it changes.")
+	flags.StringVar(&o.key, "tls-key", "", "File with the certificate's key, in PEM.")
+	flags.BoolVar(&o.plainHTTP, "plain-http", false, "Speak HTTP without TLS, behind a proxy that ends TLS.")
+	flags.Func("namespaces", "Namespaces whose pools are served, separated by commas; all by default.", func(list string) error {
+		o.namespaces = split(list)
+		return nil
+	})
+	flags.Func("trusted-proxies", "Networks, separated by commas, of proxies whose X-Forwarded-For is believed.", func(list string) (err error) {
+		o.trustedProxies, err = prefixes(list)
+		return err
+	})
+	flags.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "What is logged: debug, info, warn or error.")
+	flags.BoolVar(&o.accessLog, "access-log", true, "Log each request and WebSocket, without its query text.")
+	flags.DurationVar(&o.loginTimeout, "login-timeout", 15*time.Second, "How long a login to a pool may take.")
+	flags.DurationVar(&o.shutdownDelay, "shutdown-delay", 5*time.Second, "How long requests are still taken when the gateway ends, until they go elsewhere.")
+	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "How long requests and WebSockets may then take to finish.")
+	limitFlags(flags, &o)
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	return o, o.check(flags.Args())
+}
+
+func limitFlags(flags *flag.FlagSet, o *options) {
+	flags.IntVar(&o.http.RequestBytes, "max-request-bytes", o.http.RequestBytes, "Bytes of a request's body.")
+	flags.IntVar(&o.http.ResultBytes, "max-result-bytes", o.http.ResultBytes, "Bytes of an answer's body.")
+	flags.DurationVar(&o.http.Timeout, "request-timeout", o.http.Timeout, "How long a request may take.")
+	flags.IntVar(&o.http.Kept, "max-kept-connections", o.http.Kept, "Connections to poolers that are kept between requests.")
+	flags.DurationVar(&o.http.KeptFor, "keep-connections-for", o.http.KeptFor, "How long they are kept, and a password may go on working that the pool takes no more.")
+	flags.DurationVar(&o.webSocket.Idle, "websocket-idle-timeout", 0, "How long a WebSocket may be idle; 0 for ever.")
+	flags.Int64Var(&o.webSocket.Message, "max-message-bytes", 0, "Bytes of a WebSocket message; 0 for any.")
+	flags.IntVar(&o.caller.Concurrency, "caller-concurrency", o.caller.Concurrency, "Requests and WebSockets of one caller at a time; 0 for any.")
+	flags.Float64Var(&o.caller.Rate, "caller-rate", o.caller.Rate, "Requests and WebSockets that one caller may begin in a second; 0 for any.")
+	flags.IntVar(&o.caller.Burst, "caller-burst", o.caller.Burst, "How many of them at once.")
+}
+
+func (o *options) check(rest []string) error {
+	o.domain = strings.ToLower(strings.Trim(o.domain, "."))
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("reading the command line: %q is no flag", rest)
+	case o.domain == "":
+		return errors.New("--domain is missing: name the domain under which pools are served")
+	case o.plainHTTP && o.certificate+o.key != "":
+		return errors.New("--plain-http needs no certificate: leave one of them out")
+	case !o.plainHTTP && (o.certificate == "" || o.key == ""):
+		return errors.New("--tls-certificate or --tls-key is missing: name both files, or behind a proxy that ends TLS say --plain-http")
+	}
+	return nil
+}
+
+// server wires the gateway; end closes what it keeps.
+func (o *options) server(directory *edge.Directory, log *slog.Logger) (server *edge.Server, end func(), err error) {
+	var certificate *edge.Certificate
+	if !o.plainHTTP {
+		if certificate, err = edge.OpenCertificate(o.certificate, o.key); err != nil {
+			return nil, nil, err
+		}
+	}
+	door, limiter := &edge.Door{Timeout: o.loginTimeout}, &edge.Limiter{Caller: o.caller}
+	sql := &edge.HTTP{Directory: directory, Door: door, Limiter: limiter, Limits: o.http}
+	sockets := &edge.WebSocket{Directory: directory, Door: door, Limiter: limiter, Limits: o.webSocket}
+	server = &edge.Server{
+		SQL: sql, WebSocket: sockets, Callers: edge.Callers{Trusted: o.trustedProxies},
+		Metrics: edge.NewMetrics(directory, limiter, sockets.Open), Certificate: certificate,
+		Delay: o.shutdownDelay, Timeout: o.shutdownTimeout, Shutdown: sockets.Shutdown,
+		Log: log, AccessLog: o.accessLog,
+	}
+	door.Failed, door.Log, sockets.Ended = server.Metrics.FailedLogin, log, server.EndWebSocket
+	return server, sql.Close, nil
+}
+
+func prefixes(list string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	for _, text := range split(list) {
+		prefix, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("%q is no network such as 10.0.0.0/8", text)
+		}
+		out = append(out, prefix.Masked())
+	}
+	return out, nil
+}
+
+func split(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+}

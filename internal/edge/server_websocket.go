@@ -1,0 +1,18 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package edge
+
+import "net/http"
+
+// EndWebSocket tells of a WebSocket that has ended; see WebSocket.Ended.
+func (s *Server) EndWebSocket(end WebSocketEnd) {
+	code := end.Code
+	if code == "" {
+		code = "00000" // successful_completion
+	}
+	s.tell(&visit{
+		kind: kindWebSocket, method: http.MethodGet, pool: end.Pool, caller: end.Caller.String(), code: code,
+		received: end.Received, sent: end.Sent, duration: end.Duration,
+	})
+}
