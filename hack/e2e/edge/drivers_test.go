@@ -26,8 +26,10 @@ func TestWorkers(t *testing.T) {
 			t.Run(d.name+" by "+way, func(t *testing.T) { s.drives(t, d, way) })
 		}
 	}
-	t.Run("bad input", s.badInput)
-	t.Run("500 requests at once", s.flood)
+	t.Run("bad input is named", s.badInput)
+	t.Run("500 requests at once are served by the pool's share", s.flood)
+	t.Run("clients that have gone leave no WebSocket behind", s.letsGo)
+	t.Run("the gateway tells no secret", s.tellsNoSecret)
 }
 
 // driver is what differs from one driver to another.
@@ -39,8 +41,10 @@ type driver struct {
 	// conflict is how the application sees a unique violation.
 	conflict problem
 	// undone is what undoes the transaction: an error of the application's own, but in
-	// a batch, which has only the database's.
-	undone string
+	// a batch, which has only the database's. For a driver without transactions it is
+	// what that says.
+	undone         string
+	noTransactions bool
 }
 
 var (
@@ -55,18 +59,30 @@ var (
 const changedMind = "changed my mind"
 
 var drivers = []driver{
-	{"pg", sockets, text.big, text.amount, violated, changedMind},
-	{"postgres", sockets, text.big, text.amount, violated, changedMind},
-	{"prisma-pg", sockets, text.big + "n", "Decimal " + text.amount, prisma, changedMind},
-	{"neon-http", edge, text.big, text.amount, violated, "23505"},
-	{"neon-pool", edge, text.big, text.amount, violated, changedMind},
-	{"neon-client", edge, text.big, text.amount, violated, changedMind},
-	{"prisma-neon", edge, text.big + "n", "Decimal " + text.amount, prisma, changedMind},
-	{"prisma-neon-http", edge, text.big + "n", "Decimal " + text.amount, prisma, "Transactions are not supported in HTTP mode"},
+	{"pg", sockets, text.big, text.amount, violated, changedMind, false},
+	{"postgres", sockets, text.big, text.amount, violated, changedMind, false},
+	{"prisma-pg", sockets, text.big + "n", "Decimal " + text.amount, prisma, changedMind, false},
+	{"neon-http", edge, text.big, text.amount, violated, "23505", false},
+	{"neon-pool", edge, text.big, text.amount, violated, changedMind, false},
+	{"neon-client", edge, text.big, text.amount, violated, changedMind, false},
+	{"prisma-neon", edge, text.big + "n", "Decimal " + text.amount, prisma, changedMind, false},
+	{"prisma-neon-http", edge, text.big + "n", "Decimal " + text.amount, violated, "Transactions are not supported in HTTP mode", true},
 }
 
 func (s *shop) drives(t *testing.T, d driver, way string) {
+	t.Helper()
 	id := d.name + "/" + way
+	s.readsAndWrites(t, d, way, id)
+	s.transacts(t, d, way, id)
+	err := s.worker.ask(t.Context(), d.name, way, "conflict", id+"/conflict", nil)
+	var seen *problem
+	if !errors.As(err, &seen) || seen.Code != d.conflict.Code || seen.Database != d.conflict.Database {
+		t.Errorf("a unique violation is %v to the application, want %s %s", err, d.conflict.Code, d.conflict.Database)
+	}
+}
+
+func (s *shop) readsAndWrites(t *testing.T, d driver, way, id string) {
+	t.Helper()
 	var values struct {
 		Read    map[string]any
 		Updated string
@@ -74,25 +90,37 @@ func (s *shop) drives(t *testing.T, d driver, way string) {
 	}
 	if err := s.worker.ask(t.Context(), d.name, way, "values", id, &values); err != nil {
 		t.Errorf("reading and writing: %v", err)
-	} else if diff := cmp.Diff(d.thing(id), values.Read); diff != "" || values.Updated != "something" || values.Left != 0 {
-		t.Errorf("a row changed to %q comes back with %d left and otherwise than it was written (-want +got):\n%s",
-			values.Updated, values.Left, diff)
+		return
 	}
+	if diff := cmp.Diff(d.thing(id), values.Read); diff != "" {
+		t.Errorf("a row comes back otherwise than it was written (-want +got):\n%s", diff)
+	}
+	if values.Updated != "something" || values.Left != 0 {
+		t.Errorf("an updated row says %q, and %d are left of a deleted one", values.Updated, values.Left)
+	}
+}
+
+func (s *shop) transacts(t *testing.T, d driver, way, id string) {
+	t.Helper()
 	type outcome struct {
 		Committed, Undone int
 		Thrown            string
 		OneBackend        bool
 	}
 	var got outcome
-	if err := s.worker.ask(t.Context(), d.name, way, "transaction", id, &got); err != nil {
-		t.Errorf("in a transaction: %v", err)
-	} else if diff := cmp.Diff(outcome{70, 70, d.undone, true}, got); diff != "" {
-		t.Errorf("a transaction does otherwise (-want +got):\n%s", diff)
-	}
-	err := s.worker.ask(t.Context(), d.name, way, "conflict", id+"/conflict", nil)
+	err := s.worker.ask(t.Context(), d.name, way, "transaction", id, &got)
 	var seen *problem
-	if !errors.As(err, &seen) || seen.Code != d.conflict.Code || seen.Database != d.conflict.Database {
-		t.Errorf("a unique violation is %v to the application, want %s %s", err, d.conflict.Code, d.conflict.Database)
+	switch {
+	case d.noTransactions:
+		if !errors.As(err, &seen) || seen.Message != d.undone {
+			t.Errorf("a transaction says %v, want %q", err, d.undone)
+		}
+	case err != nil:
+		t.Errorf("in a transaction: %v", err)
+	default:
+		if diff := cmp.Diff(outcome{70, 70, d.undone, true}, got); diff != "" {
+			t.Errorf("a transaction does otherwise (-want +got):\n%s", diff)
+		}
 	}
 }
 

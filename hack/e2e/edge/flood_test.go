@@ -30,35 +30,49 @@ type flooded struct {
 	seen load.Seen
 }
 
+// floods are the ways of which each is taken by all requests at once.
+var floods = []struct{ driver, way string }{
+	{"pg", verified},
+	{"postgres", verified},
+	{"prisma-pg", verified},
+	{"pg", hyperdriveTLS},
+	{"neon-http", gateway},
+	{"neon-client", gateway},
+	{"prisma-neon", gateway},
+	{"pg", direct},
+}
+
 // flood has every request open a client of its own. Through the pool all are served
 // by its share of the server; by themselves they take all that the server has, and
 // most of them fail.
 func (s *shop) flood(t *testing.T) {
-	// Beyond the pool's share there may be one login in flight for each pooler, and the
-	// operator's own look at the server for each of the two pools.
-	s.get(t, s.pool)
-	share := int(*s.pool.Status.ServerConnections.Granted)
-	limit := share + int(*s.pool.Status.ReadyReplicas) + 2
 	table := fmt.Sprintf("%d requests at once, each a client of its own; the pool has %d of %d connections:\n%-12s %-15s %7s %7s %9s %7s  %s",
 		atOnce, share, maxConnections, "driver", "way", "served", "failed", "backends", "s", "what the application saw")
-	for _, one := range []struct{ driver, way string }{
-		{"pg", verified}, {"postgres", verified}, {"pg", hyperdriveTLS}, {"neon-http", gateway}, {"neon-client", gateway},
-		{"prisma-neon", gateway}, {"pg", direct},
-	} {
+	s.get(t, s.pool)
+	for _, one := range floods {
 		f := s.floods(t, one.driver, one.way)
 		table += fmt.Sprintf("\n%-12s %-15s %7d %7d %9d %7.1f  %s",
 			one.driver, one.way, f.served, atOnce-f.served, f.seen.Largest, f.all.Seconds(), f.failures())
-		switch {
-		case one.way == direct && f.served == atOnce:
-			t.Errorf("%s by %s: none of %d requests failed; they are no load to speak of", one.driver, one.way, atOnce)
-		case one.way == direct:
-		case f.served < atOnce:
-			t.Errorf("%s by %s: %d of %d requests failed: %s", one.driver, one.way, atOnce-f.served, atOnce, f.failures())
-		case f.seen.Largest > limit:
-			t.Errorf("%s by %s: the server saw %d backends, want at most %d", one.driver, one.way, f.seen.Largest, limit)
-		}
+		t.Run(one.driver+" by "+one.way, func(t *testing.T) { s.judges(t, f, one.way == direct) })
 	}
 	t.Log(table)
+}
+
+// judges expects that the pool kept to its share and that nobody lost by it. Beyond it
+// there may be one login in flight for each pooler, and the operator's own look at the
+// server for each of the two pools.
+func (s *shop) judges(t *testing.T, f flooded, direct bool) {
+	t.Helper()
+	limit := share + int(*s.pool.Status.ReadyReplicas) + 2
+	switch {
+	case direct && f.served == atOnce:
+		t.Errorf("none of %d requests failed: they are no load to speak of", atOnce)
+	case direct:
+	case f.served < atOnce:
+		t.Errorf("%d of %d requests failed: %s", atOnce-f.served, atOnce, f.failures())
+	case f.seen.Largest > limit:
+		t.Errorf("the server saw %d backends, want at most %d", f.seen.Largest, limit)
+	}
 }
 
 // floods sends the requests and watches the server meanwhile.
@@ -68,6 +82,16 @@ func (s *shop) floods(t *testing.T, driver, way string) flooded {
 	if err != nil {
 		t.Fatal(err)
 	}
+	f := s.rush(t, driver, way)
+	if f.seen, err = watch.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// rush sends the requests.
+func (s *shop) rush(t *testing.T, driver, way string) flooded {
+	t.Helper()
 	errs := make([]error, atOnce)
 	began := time.Now()
 	var requests sync.WaitGroup
@@ -82,9 +106,6 @@ func (s *shop) floods(t *testing.T, driver, way string) flooded {
 	}
 	requests.Wait()
 	f := flooded{failed: map[string]int{}, all: time.Since(began)}
-	if f.seen, err = watch.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
 	for _, err := range errs {
 		f.count(err)
 	}

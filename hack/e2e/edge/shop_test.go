@@ -21,8 +21,14 @@ import (
 	"github.com/poolfleet/poolfleet/hack/e2e/internal/install"
 )
 
-// domain is the gateway's; it is known to the Worker alone.
-const domain = "edge.test"
+const (
+	// domain is the gateway's; it is known to the Worker alone.
+	domain = "edge.test"
+	// elsewhere leads to the pool and to the gateway, and is in no certificate of theirs.
+	elsewhere = "elsewhere.test"
+	// guess is nobody's password.
+	guess = "not-the-password"
+)
 
 // schema is that of the Worker's models.
 const schema = `
@@ -31,8 +37,12 @@ create table things (
 	amount numeric, day date, at timestamptz(3), nothing text);
 create table accounts (id text primary key, balance int not null)`
 
-// maxConnections is far less than the requests that come at once.
-const maxConnections = 60
+// The server has far fewer connections than requests come at once, and the pool has a
+// share of them that no loan of another pool's makes larger.
+const (
+	maxConnections = 60
+	share          = 20
+)
 
 // The Worker's bindings: each is a way to the database, or one that leads nowhere.
 const (
@@ -67,8 +77,8 @@ func open(t *testing.T, c *cluster) *shop {
 	}
 	eventually(t, "PostgreSQL answers", func() error { return c.run(t.Context(), s.server.AdminURL(), "select 1") })
 	url := s.database(t)
-	s.pool = s.addPool(t, "shop", url, poolv1.EdgeEnabled)
-	s.addPool(t, "private", url, poolv1.EdgeDisabled)
+	s.pool = s.addPool(t, "shop", url, share, poolv1.EdgeEnabled)
+	s.addPool(t, "private", url, 1, poolv1.EdgeDisabled)
 	return s
 }
 
@@ -91,8 +101,9 @@ func (s *shop) database(t *testing.T) string {
 	return url
 }
 
-// addPool makes a pool and returns it when clients can connect.
-func (s *shop) addPool(t *testing.T, name, url string, mode poolv1.EdgeMode) *poolv1.ConnectionPool {
+// addPool makes a pool of at most so many server connections, and returns it when
+// clients can connect.
+func (s *shop) addPool(t *testing.T, name, url string, connections int32, mode poolv1.EdgeMode) *poolv1.ConnectionPool {
 	t.Helper()
 	s.create(t, &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name + "-db"},
@@ -100,6 +111,7 @@ func (s *shop) addPool(t *testing.T, name, url string, mode poolv1.EdgeMode) *po
 	})
 	pool := &poolv1.ConnectionPool{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: name}}
 	pool.Spec.Upstream.SecretRef.Name = name + "-db"
+	pool.Spec.Replicas, pool.Spec.ServerConnections.Maximum = new(connections/10+1), connections
 	pool.Spec.Edge.Mode = mode
 	s.create(t, pool)
 	eventually(t, "pool "+name+" is Ready", func() error {
@@ -117,31 +129,49 @@ func (s *shop) addPool(t *testing.T, name, url string, mode poolv1.EdgeMode) *po
 	return pool
 }
 
+// published is what the pool's Secret has under a key.
+func (s *shop) published(t *testing.T, key string) string {
+	t.Helper()
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: s.pool.Status.Binding.Name}}
+	s.get(t, secret)
+	if len(secret.Data[key]) == 0 {
+		t.Fatalf("the published Secret has nothing under %s", key)
+	}
+	return string(secret.Data[key])
+}
+
 // startWorker gives the Worker the published URLs as they are, and names that lead to
 // the Services' addresses.
 func (s *shop) startWorker(t *testing.T, authority string) {
 	t.Helper()
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: s.pool.Status.Binding.Name}}
-	s.get(t, secret)
-	pooled, edge := string(secret.Data["DATABASE_URL"]), string(secret.Data["EDGE_URL"])
-	host := string(secret.Data["host"])
-	at := s.addressOf(t, install.Namespace, install.Gateway)
-	label := strings.TrimSuffix(s.pool.Status.Edge.Host, "."+domain)
+	pooled, edge := s.published(t, "DATABASE_URL"), s.published(t, "EDGE_URL")
+	tls := with(t, pooled, sslmode("verify-full"))
+	private := "private-" + s.namespace + "." + domain
 	around := surroundings{
-		Hosts: map[string]string{
-			host: s.addressOf(t, s.namespace, strings.Split(host, ".")[0]), s.server.Host(): s.addressOf(t, s.namespace, "postgres"),
-			"api." + domain: at, label + "." + domain: at, "nosuch." + domain: at, "private-" + s.namespace + "." + domain: at,
-		},
-		Authorities: authority + string(secret.Data["ca.crt"]),
+		Hosts: s.hosts(t, private), Authorities: authority + s.published(t, "ca.crt"),
 		Bindings: map[string]string{
-			plain: with(t, pooled, sslmode("disable")), verified: with(t, pooled, sslmode("verify-full")),
-			gateway: edge, direct: string(secret.Data["DIRECT_URL"]),
-			wrongPassword: with(t, pooled, badPassword), wrongPasswordEdge: with(t, edge, badPassword),
-			unknownPool: with(t, edge, hostname("nosuch."+domain)), privatePool: with(t, edge, hostname("private-"+s.namespace+"."+domain)),
+			plain: with(t, pooled, sslmode("disable")), verified: tls, gateway: edge, direct: s.published(t, "DIRECT_URL"),
+			wrongPassword: with(t, tls, badPassword), wrongPasswordEdge: with(t, edge, badPassword),
+			unknownPool: with(t, edge, hostname("nosuch."+domain)), privatePool: with(t, edge, hostname(private)),
+			stranger: with(t, tls, hostname(elsewhere+":5432")), strangerEdge: with(t, edge, hostname("shop."+elsewhere)),
 		},
 	}
-	around.Hyperdrives = map[string]string{hyperdrive: around.Bindings[plain], hyperdriveTLS: around.Bindings[verified]}
+	around.Hyperdrives = map[string]string{
+		hyperdrive: around.Bindings[plain], hyperdriveTLS: tls, hyperdriveStranger: around.Bindings[stranger],
+	}
 	s.worker = startWorker(t, around)
+}
+
+// hosts are the names that the Worker knows.
+func (s *shop) hosts(t *testing.T, private string) map[string]string {
+	t.Helper()
+	host := s.published(t, "host")
+	pooled, edge := s.addressOf(t, s.namespace, strings.Split(host, ".")[0]), s.addressOf(t, install.Namespace, install.Gateway)
+	return map[string]string{
+		host: pooled, elsewhere: pooled, s.server.Host(): s.addressOf(t, s.namespace, s.server.Name),
+		"api." + domain: edge, s.pool.Status.Edge.Host: edge, "nosuch." + domain: edge, private: edge,
+		"api." + elsewhere: edge, "shop." + elsewhere: edge,
+	}
 }
 
 // with returns a URL with a part changed.
@@ -161,4 +191,4 @@ func sslmode(mode string) func(*url.URL) {
 
 func hostname(name string) func(*url.URL) { return func(u *url.URL) { u.Host = name } }
 
-func badPassword(u *url.URL) { u.User = url.UserPassword(u.User.Username(), "not the password") }
+func badPassword(u *url.URL) { u.User = url.UserPassword(u.User.Username(), guess) }

@@ -96,7 +96,8 @@ func startWorker(t *testing.T, s surroundings) *worker {
 	}
 	go func() { _, _ = io.Copy(io.Discard, output) }()
 	return &worker{url: listens.URL, client: &http.Client{
-		Timeout: requestTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: 500},
+		// A kept connection may be closed while a request is on its way over it.
+		Timeout: requestTimeout, Transport: &http.Transport{DisableKeepAlives: true},
 	}}
 }
 
