@@ -16,10 +16,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// unwatched is what pgconn takes for no context to watch. What runs on a connection is
-// ended with its request by kept.interrupt.
-var unwatched = context.Background()
-
 // goodbye bounds the closing of a connection.
 const goodbye = 5 * time.Second
 
@@ -59,15 +55,21 @@ type kept struct {
 	altered bool
 	// midway is that a statement's answer was not read to its end.
 	midway bool
+	// transaction is the status of the last ReadyForQuery; see idle.
+	transaction byte
 }
+
+// idle is a session that is in no transaction (PostgreSQL documentation, section Message
+// Formats, ReadyForQuery).
+const idle = 'I'
 
 // usable is whether another request may have the connection.
 func (c *kept) usable() bool {
-	return !c.altered && !c.midway && !c.conn.IsClosed() && c.conn.TxStatus() == 'I' && unread(c.conn) == 0
+	return !c.altered && !c.midway && c.transaction == idle && unread(c.conn) == 0
 }
 
-func (c *kept) close() {
-	ctx, stop := context.WithTimeout(unwatched, goodbye)
+func (c *kept) close(ctx context.Context) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), goodbye)
 	defer stop()
 	_ = c.conn.Close(ctx) // Nobody is left to tell.
 }
@@ -86,13 +88,13 @@ type keeper struct {
 
 // take returns a connection that was kept, if there is one. It may have been closed by
 // the other side. The last one kept is the first to be used: what a rush left behind ages.
-func (k *keeper) take(key [sha256.Size]byte, lifetime time.Duration) *kept {
+func (k *keeper) take(ctx context.Context, key [sha256.Size]byte, lifetime time.Duration) *kept {
 	for {
 		c := k.pop(key)
 		if c == nil || time.Since(c.since) < lifetime {
 			return c
 		}
-		c.close()
+		c.close(ctx)
 	}
 }
 
@@ -118,9 +120,9 @@ func (k *keeper) set(key [sha256.Size]byte, shelf []*kept) {
 }
 
 // give keeps a connection, or closes it where it may not be kept.
-func (k *keeper) give(c *kept, limits HTTPLimits, sweep func()) {
+func (k *keeper) give(ctx context.Context, c *kept, limits HTTPLimits, sweep func()) {
 	if c.pool.Session || time.Since(c.since) >= limits.KeptFor || !c.usable() || !k.push(c, limits, sweep) {
-		c.close()
+		c.close(ctx)
 	}
 }
 
@@ -166,7 +168,7 @@ func (k *keeper) sweep(stays func(*kept) bool, again func()) {
 	}
 	k.mu.Unlock()
 	for _, c := range gone {
-		c.close()
+		c.close(context.Background())
 	}
 }
 

@@ -115,7 +115,7 @@ func (r *run) inTransaction(ctx context.Context, s statement) error {
 	if err := r.statement(s); err != nil {
 		return err
 	}
-	if r.conn.conn.TxStatus() == 'I' {
+	if r.conn.transaction == idle {
 		refusal := badRequest("2D000", "a statement of the batch ends the transaction that the batch is")
 		refusal.Hint = "Leave BEGIN, COMMIT and ROLLBACK out of it: the gateway sends them."
 		return refusal

@@ -17,7 +17,7 @@ import (
 // and without a name (PostgreSQL documentation, section Message Flow). A nil sink takes
 // no result. The error is a *pgconn.PgError where the server refuses the statement.
 //
-// It stands in for pgconn's own reader, which waits for ever on a server that waits for
+// It stands in for pgconn's own reader, which waits for ever for a server that waits for
 // the data of a COPY.
 func (c *kept) exchange(s statement, sink *result) error {
 	c.midway = true
@@ -40,13 +40,13 @@ func (c *kept) exchange(s statement, sink *result) error {
 func (c *kept) read(sink *result) error {
 	var failure error
 	for {
-		message, err := c.conn.ReceiveMessage(unwatched)
+		message, err := c.conn.Frontend().Receive()
 		if err != nil {
 			return broken(err, failure)
 		}
 		switch message := message.(type) {
 		case *pgproto3.ReadyForQuery:
-			c.midway = false
+			c.midway, c.transaction = false, message.TxStatus
 			return failure
 		case *pgproto3.ErrorResponse:
 			if failure == nil {
@@ -62,16 +62,13 @@ func (c *kept) read(sink *result) error {
 	}
 }
 
-// broken is what to say of a connection that ended while an answer was awaited.
-// SafeToRetry has no say in it: pgconn takes a message that was not read for one that
-// was not asked for.
+// broken is what to say of a connection that ended while an answer was awaited. What
+// the server said last is why it ended it.
 func broken(err, failure error) error {
-	_, spoken := errors.AsType[*pgconn.PgError](err)
-	_, long := errors.AsType[*pgproto3.ExceededMaxBodyLenErr](err)
-	switch {
-	case failure != nil:
+	if failure != nil {
 		return failure
-	case spoken, long:
+	}
+	if _, long := errors.AsType[*pgproto3.ExceededMaxBodyLenErr](err); long {
 		return err
 	}
 	return lost()

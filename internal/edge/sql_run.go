@@ -37,7 +37,7 @@ func (r *run) request(ctx context.Context, body func() ([]byte, error)) error {
 	if err := r.connect(ctx); err != nil {
 		return err
 	}
-	defer r.leave()
+	defer func() { r.leave(ctx) }()
 	data, err := body()
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (r *run) retried(ctx context.Context, do func() error) error {
 // connect takes a connection that was kept, or logs in.
 func (r *run) connect(ctx context.Context) error {
 	key := r.http.kept.keyOf(r.pool, r.login)
-	if r.conn = r.http.kept.take(key, r.http.Limits.KeptFor); r.conn != nil {
+	if r.conn = r.http.kept.take(ctx, key, r.http.Limits.KeptFor); r.conn != nil {
 		return nil
 	}
 	since := time.Now()
@@ -95,7 +95,7 @@ func (r *run) connect(ctx context.Context) error {
 		return refused(ctx, err)
 	}
 	conn.Frontend().SetMaxBodyLen(r.http.Limits.ResultBytes + messageOverhead)
-	r.conn = &kept{conn: conn, key: key, pool: r.pool, since: since, fresh: true}
+	r.conn = &kept{conn: conn, key: key, pool: r.pool, since: since, fresh: true, transaction: conn.TxStatus()}
 	return nil
 }
 
@@ -119,23 +119,23 @@ func refused(ctx context.Context, err error) error {
 }
 
 func (r *run) reconnect(ctx context.Context) error {
-	r.conn.close()
+	r.conn.close(ctx)
 	r.conn = nil
 	return r.connect(ctx)
 }
 
 // leave ends the transaction that a request left open, and keeps the connection if it
 // is as good as new.
-func (r *run) leave() {
+func (r *run) leave(ctx context.Context) {
 	if r.conn == nil {
 		return
 	}
-	if c := r.conn; !c.midway && !c.conn.IsClosed() && c.conn.TxStatus() != 'I' {
+	if c := r.conn; !c.midway && c.transaction != idle {
 		_ = c.conn.Conn().SetDeadline(time.Now().Add(goodbye))
 		_ = c.exchange(command("ROLLBACK"), nil) // Where it fails, the connection is not kept.
 		_ = c.conn.Conn().SetDeadline(time.Time{})
 	}
-	r.http.keep(r.conn)
+	r.http.keep(ctx, r.conn)
 }
 
 // watched interrupts what runs on the connection as the context ends, and returns why
@@ -177,7 +177,7 @@ func (r *run) statement(s statement) error {
 }
 
 // keep gives a connection back.
-func (h *HTTP) keep(c *kept) { h.kept.give(c, h.Limits, h.sweep) }
+func (h *HTTP) keep(ctx context.Context, c *kept) { h.kept.give(ctx, c, h.Limits, h.sweep) }
 
 // sweep closes connections that are too old, and those of pools that are no longer
 // where they were.
