@@ -166,6 +166,7 @@ func shownBy(t *testing.T, pool *poolv1.ConnectionPool, check func(gomega.Gomega
 		document, err := contract.DecodeDocument(own.Data[contract.ConfigKey])
 		g.Expect(err).NotTo(gomega.HaveOccurred())
 		s = showing{tls: document.PgBouncer.ClientTLS, published: string(published.Data["ca.crt"]), status: pool.Status.TLS}
+		g.Expect(s.status.Authority).To(gomega.Equal(s.published), "the gateway verifies by another authority than clients")
 		if s.tls.Certificate != "" {
 			parsed, err := certificates.Parse([]byte(s.tls.Certificate), []byte(s.tls.Key))
 			g.Expect(err).NotTo(gomega.HaveOccurred())
