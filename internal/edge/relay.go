@@ -93,17 +93,16 @@ func (s *session) down(server net.Conn) error {
 	}
 }
 
-// passDown passes one piece. What has been read counts as answered once it is written:
+// passDown passes one parcel. What has been read counts as answered once it is written:
 // nobody may speak to the client before.
 func (s *session) passDown(server net.Conn, p []byte) (int, error) {
 	n, err := server.Read(p)
 	if n > 0 {
-		if err := s.pass(s.stream, p[:n]); err != nil {
+		if lost := s.pass(s.stream, p[:n]); lost != nil {
 			s.end(gone)
-			return n, err
 		}
-		if err := s.answered(p[:n]); err != nil {
-			return n, err
+		if why := s.answered(p[:n]); why != nil {
+			return n, why
 		}
 	}
 	if err != nil {

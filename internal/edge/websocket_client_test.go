@@ -20,6 +20,12 @@ import (
 	"github.com/poolfleet/poolfleet/internal/edge"
 )
 
+// ofTheSite are what waits for a PgBouncer that a test has started anew.
+var ofTheSite = []goleak.Option{
+	goleak.IgnoreAnyFunction("github.com/poolfleet/poolfleet/internal/testenv.(*PgBouncerServer).start.func1"),
+	goleak.IgnoreAnyFunction("os/exec.(*Cmd).writerDescriptor.func1"),
+}
+
 // A gateway serves WebSockets alone. When its test ends it is shut down, and must leave
 // no goroutine behind.
 type gateway struct {
@@ -43,7 +49,7 @@ func aGateway(t testing.TB, s *site, limits edge.WebSocketLimits) *gateway {
 			t.Errorf("shutting down: %v", err)
 		}
 		g.server.Close()
-		if err := goleak.Find(before); err != nil {
+		if err := goleak.Find(append(ofTheSite, before)...); err != nil {
 			t.Errorf("the gateway leaves goroutines behind: %v", err)
 		}
 	})
@@ -97,7 +103,13 @@ func (g *gateway) config(t testing.TB, s *site, chunk func(net.Conn) net.Conn) *
 // connect is a pgx connection through the gateway.
 func (g *gateway) connect(t testing.TB, s *site, chunk func(net.Conn) net.Conn) *pgx.Conn {
 	t.Helper()
-	conn, err := pgx.ConnectConfig(t.Context(), g.config(t, s, chunk))
+	return connectAs(t, g.config(t, s, chunk))
+}
+
+// connectAs is a connection with a config of one's own.
+func connectAs(t testing.TB, config *pgx.ConnConfig) *pgx.Conn {
+	t.Helper()
+	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,6 @@ const (
 	programLimitExceeded = "54000"
 	queryCanceled        = "57014"
 	adminShutdown        = "57P01"
-	cannotConnectNow     = "57P03"
 	idleSessionTimeout   = "57P05"
 )
 

@@ -165,7 +165,7 @@ func (s *session) connect(ctx context.Context, door *Door, startup *pgproto3.Sta
 		return nil, err
 	}
 	if s.pool.Unready != "" {
-		return nil, &Refusal{Code: cannotConnectNow, Message: fmt.Sprintf("pool %s is not ready: %s", s.pool.Label, s.pool.Unready)}
+		return nil, unready(s.pool)
 	}
 	prelude, err := negotiate(startup)
 	if err != nil {
