@@ -120,7 +120,7 @@ bench: cluster-up images $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ##
 ##@ Build
 
 .PHONY: images
-images: $(STAMPS)/images ## Container images of the operator, the pooler and a PostgreSQL, as archives in .cache/images
+images: $(STAMPS)/images ## Container images of the operator, the pooler, the gateway and a PostgreSQL, as archives in .cache/images
 
 ##@ Develop
 

@@ -61,13 +61,16 @@ func (w *world) openEdge(t *testing.T) *visitor {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const enforce = "pod-security.kubernetes.io/enforce"
+	w.kubectl(t, "label", "namespace", install.Namespace, "--overwrite", enforce+"=restricted")
 	t.Cleanup(func() {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: install.Namespace, Name: install.GatewaySecret}}
-		if err := w.client.Delete(context.Background(), secret); err != nil {
-			t.Errorf("removing the gateway's certificate: %v", err)
+		err := w.client.Delete(context.Background(), secret)
+		_, labelling := w.tools.Run(context.Background(), "", w.tools.Kubectl, "label", "namespace", install.Namespace, enforce+"-")
+		if err := errors.Join(err, labelling); err != nil {
+			t.Errorf("removing what the test has left: %v", err)
 		}
 	})
-	w.kubectl(t, "label", "namespace", install.Namespace, "--overwrite", "pod-security.kubernetes.io/enforce=restricted")
 	w.chart.Edge = &edge
 	w.install(t)
 	s := w.begin(t)
@@ -136,11 +139,15 @@ func (w *world) rulesFor(t *testing.T, account, namespace string) []authorizatio
 	return review.Status.ResourceRules
 }
 
+// answersHTTP waits: a pool is Ready before every node knows the way to its new Service.
 func (v *visitor) answersHTTP(t *testing.T) {
-	got, err := v.post(t.Context(), v.kept, v.url)
-	if err != nil || got.Status != http.StatusOK || cmp.Diff([]map[string]any{{"n": 42.0}}, got.Rows) != "" {
-		t.Errorf("the answer is %+v, %v", got, err)
-	}
+	eventually(t, "the gateway answers", func() error {
+		got, err := v.post(t.Context(), v.kept, v.url)
+		if err == nil && (got.Status != http.StatusOK || cmp.Diff([]map[string]any{{"n": 42.0}}, got.Rows) != "") {
+			err = fmt.Errorf("the answer is %+v", got)
+		}
+		return err
+	})
 }
 
 func (v *visitor) refusesWrongPassword(t *testing.T) {

@@ -72,7 +72,7 @@ func (w *world) loadImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	args := []string{"load-image", "--state", filepath.Dir(os.Getenv("KUBECONFIG"))}
-	for _, image := range []install.Image{w.chart.Images.Manager, w.chart.Images.Pooler, w.chart.Images.Postgres} {
+	for _, image := range []install.Image{w.chart.Images.Manager, w.chart.Images.Pooler, w.chart.Images.Edge, w.chart.Images.Postgres} {
 		args = append(args, image.Archive)
 	}
 	if _, err := w.tools.Run(t.Context(), "", localcluster, args...); err != nil {

@@ -50,7 +50,7 @@ func ReadImages(dir string, pushed bool) (Images, error) {
 }
 
 func (i *Images) byName() map[string]*Image {
-	return map[string]*Image{"manager": &i.Manager, "pooler": &i.Pooler, "postgres": &i.Postgres}
+	return map[string]*Image{"manager": &i.Manager, "pooler": &i.Pooler, "edge": &i.Edge, "postgres": &i.Postgres}
 }
 
 // values are the chart's values that name an image.

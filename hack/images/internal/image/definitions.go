@@ -67,6 +67,13 @@ func Definitions() []Definition {
 			User:        nonRoot,
 		},
 		{
+			Name: "edge", Title: "Poolfleet edge", Licenses: "Apache-2.0",
+			Description: "The gateway by which edge workers reach pools over HTTP and WebSocket",
+			Set:         "static",
+			Binary:      Binary{Path: "/edge", Package: "./cmd/edge", Module: "."},
+			User:        nonRoot,
+		},
+		{
 			Name: "postgres", Title: "PostgreSQL for Poolfleet's demo and tests", Licenses: "Apache-2.0 AND PostgreSQL",
 			Description: "PostgreSQL that initialises itself from POSTGRES_* variables; not for production",
 			Set:         "postgres",

@@ -38,9 +38,9 @@ func TestAPrebuiltProgramIsTakenOnlyIfAnImageCanRunIt(t *testing.T) {
 }
 
 func TestAProgramThatIsNotInTheRepositoryIsNamed(t *testing.T) {
-	missing := Definition{Name: "edge", Binary: Binary{Package: "./cmd/edge", Module: "."}}
+	missing := Definition{Name: "absent", Binary: Binary{Package: "./cmd/absent", Module: "."}}
 	_, err := Compiler{Repo: t.TempDir(), Say: t.Logf}.Program(t.Context(), missing, "amd64")
-	if err == nil || !strings.Contains(err.Error(), "cmd/edge") || !strings.Contains(err.Error(), "--binary edge=FILE") {
+	if err == nil || !strings.Contains(err.Error(), "cmd/absent") || !strings.Contains(err.Error(), "--binary absent=FILE") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -89,7 +89,7 @@ func TestImagesAreSelectedByName(t *testing.T) {
 	if err != nil || len(one) != 1 || one[0].Reference("dev") != "localhost/poolfleet/pause:1" {
 		t.Errorf("pause selects %v, %v", one, err)
 	}
-	if _, err := Select([]string{"nonesuch"}); err == nil || !strings.Contains(err.Error(), `no image "nonesuch"; there are pause manager pooler postgres`) {
+	if _, err := Select([]string{"nonesuch"}); err == nil || !strings.Contains(err.Error(), `no image "nonesuch"; there are pause manager pooler edge postgres`) {
 		t.Errorf("got %v", err)
 	}
 }
