@@ -38,7 +38,7 @@ func main() {
 func run(o options, log *slog.Logger) error {
 	// What the libraries have to say of the API server goes where the rest does.
 	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
-	klog.SetSlogLogger(log)
+	klog.SetSlogLogger(log) //nolint:logcheck // It is the libraries' logger that is set.
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	config, err := ctrl.GetConfig()

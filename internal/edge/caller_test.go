@@ -4,6 +4,7 @@
 package edge_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"testing"
@@ -30,7 +31,7 @@ func TestACallerIsWhoConnectsUnlessATrustedProxyNamesAnother(t *testing.T) {
 		"IPv4 in IPv6 is IPv4":                          {peer: "[::ffff:10.0.0.1]:5", forwarded: []string{"::ffff:192.0.2.1"}, trusted: trusted, want: "192.0.2.1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := httptest.NewRequest("POST", "/sql", nil)
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/sql", nil)
 			r.RemoteAddr = c.peer
 			for _, line := range c.forwarded {
 				r.Header.Add("X-Forwarded-For", line)

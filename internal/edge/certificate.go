@@ -92,7 +92,8 @@ func (c *Certificate) Follow(ctx context.Context, log *slog.Logger) error {
 		case <-ctx.Done():
 			return nil
 		case <-watcher.Events:
-		case <-watcher.Errors: // Events were lost, perhaps; the files are read all the same.
+		case err := <-watcher.Errors:
+			log.Debug("changes of the certificate may be seen late", "error", err.Error())
 		case <-ticker.C:
 		}
 	}

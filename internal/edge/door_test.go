@@ -53,7 +53,8 @@ func TestTheDoorSaysOfAPoolThatCanNotBeReachedNoMoreThanThat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() // It takes connections and never answers.
+	// It takes connections and never answers.
+	t.Cleanup(func() { _ = listener.Close() })
 	silent := edge.Pool{Namespace: "web", Name: "shop", Label: "shop-web", Address: listener.Addr().String()}
 	nobody := silent
 	nobody.Address = net.JoinHostPort("127.0.0.1", port(t))

@@ -33,3 +33,8 @@ func (t *Turns) Remembered() int {
 func (t *Turns) Waiting() int {
 	return len(t.turns.pools.all) + len(t.turns.strangers.all) + len(t.turns.guesses.all)
 }
+
+// Held is how many entries the limiter has.
+func (l *Limiter) Held() (pools, callers, rates int) {
+	return len(l.pools), len(l.callers), l.rates.Len()
+}
