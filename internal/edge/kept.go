@@ -33,7 +33,9 @@ func (k *keeper) keyOf(pool Pool, login Login) [sha256.Size]byte {
 	for _, part := range []string{pool.Namespace, pool.Name, pool.Address, pool.ServerName, pool.Authority, login.User, login.Password, login.Database} {
 		add(part)
 	}
-	for _, name := range slices.Sorted(maps.Keys(login.Parameters)) {
+	names := slices.AppendSeq(make([]string, 0, 8), maps.Keys(login.Parameters))
+	slices.Sort(names)
+	for _, name := range names {
 		add(name)
 		add(login.Parameters[name])
 	}

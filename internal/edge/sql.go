@@ -64,7 +64,7 @@ func (h *HTTP) Close() { h.kept.close() }
 // ServeHTTP answers POST with rows or an error in the driver's form, and OPTIONS as
 // browsers ask before they POST.
 func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Access-Control-Allow-Origin", "*")
+	w.Header()["Access-Control-Allow-Origin"] = anyOrigin
 	switch r.Method {
 	case http.MethodPost:
 		h.post(w, r)
@@ -75,6 +75,12 @@ func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, &Refusal{Status: http.StatusMethodNotAllowed, Code: codeProtocolViolation, Message: "statements are sent with POST"})
 	}
 }
+
+// Values of headers that every answer has, made once.
+var (
+	anyOrigin   = []string{"*"}
+	contentType = []string{"application/json"}
+)
 
 const allowedMethods = "OPTIONS, POST"
 
@@ -98,7 +104,7 @@ func (h *HTTP) post(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	form.echo(w.Header())
-	w.Header().Set("Content-Type", "application/json")
+	w.Header()["Content-Type"] = contentType
 	w.Header().Set("Content-Length", strconv.Itoa(len(buffers.answer)))
 	_, _ = w.Write(buffers.answer) // Who is gone needs no answer.
 }
@@ -127,10 +133,9 @@ func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, form form, buffers
 		return err
 	}
 	defer release()
-	deadline, stop := context.WithTimeoutCause(r.Context(), h.Limits.Timeout, h.tooSlow())
-	defer stop()
-	ctx, end := context.WithCancelCause(deadline)
+	ctx, end := context.WithCancelCause(r.Context())
 	defer end(nil)
+	defer time.AfterFunc(h.Limits.Timeout, func() { end(h.tooSlow()) }).Stop()
 	run := &run{http: h, pool: pool, caller: caller, login: login, form: form, end: end, out: buffers.answer}
 	defer func() { buffers.answer = run.out }()
 	return run.request(ctx, func() ([]byte, error) { return h.readBody(w, r, buffers) })

@@ -86,16 +86,23 @@ func lost() *Refusal {
 // lost.
 const cancelInterval = 500 * time.Millisecond
 
-// interrupt cancels what runs until it has ended, and makes the connection useless
-// where that takes too long.
-func (c *kept) interrupt(running context.Context) {
-	running, stop := context.WithTimeout(running, goodbye)
+// interrupt cancels what runs until that is done, and makes the connection useless where
+// it takes too long.
+func (c *kept) interrupt(ctx context.Context, done <-chan struct{}) {
+	ctx, stop := context.WithTimeout(ctx, goodbye)
 	defer stop()
 	_ = c.conn.Conn().SetDeadline(time.Now().Add(goodbye))
-	for running.Err() == nil {
-		_ = c.conn.CancelRequest(running) // The next one may arrive.
+	go func() {
+		defer stop()
 		select {
-		case <-running.Done():
+		case <-done:
+		case <-ctx.Done():
+		}
+	}()
+	for ctx.Err() == nil {
+		_ = c.conn.CancelRequest(ctx) // The next one may arrive.
+		select {
+		case <-ctx.Done():
 		case <-time.After(cancelInterval):
 		}
 	}

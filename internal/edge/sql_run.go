@@ -141,14 +141,13 @@ func (r *run) leave(ctx context.Context) {
 // watched interrupts what runs on the connection as the context ends, and returns why
 // that was.
 func (r *run) watched(ctx context.Context, do func() error) error {
-	running, done := context.WithCancel(context.WithoutCancel(ctx))
-	interrupted := make(chan struct{})
+	done, interrupted := make(chan struct{}), make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(interrupted)
-		r.conn.interrupt(running)
+		r.conn.interrupt(context.WithoutCancel(ctx), done)
 	})
 	err := do()
-	done()
+	close(done)
 	if stop() {
 		return err
 	}
