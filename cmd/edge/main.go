@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -39,7 +38,7 @@ func run(o options, log *slog.Logger) error {
 	// What the libraries have to say of the API server goes where the rest does.
 	ctrl.SetLogger(logr.FromSlogHandler(log.Handler()))
 	klog.SetSlogLogger(log) //nolint:logcheck // It is the libraries' logger that is set.
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	signalled, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	config, err := ctrl.GetConfig()
 	if err != nil {
@@ -56,29 +55,34 @@ func run(o options, log *slog.Logger) error {
 	}
 	defer end()
 	server.Ready = pools.Ready
-	// The pools are followed while requests finish, too.
-	ctx, cancel := context.WithCancelCause(ctx)
-	following, stopFollowing := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopFollowing()
-	go func() {
-		if err := pools.Run(following); err != nil {
-			cancel(err)
-		}
-	}()
-	if server.Certificate != nil {
-		go func() {
-			if err := server.Certificate.Follow(following, log); err != nil {
-				cancel(err)
-			}
-		}()
-	}
+	ctx, cancel := context.WithCancelCause(signalled)
+	defer cancel(nil)
+	defer follow(ctx, cancel, server, pools)()
 	if err := listen(ctx, o, server); err != nil {
 		return err
 	}
-	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
-		return cause
+	if signalled.Err() == nil {
+		return context.Cause(ctx)
 	}
 	return nil
+}
+
+// follow keeps pools and certificate up to date until stop is called, while requests
+// finish, too. Where it can not, the gateway ends.
+func follow(ctx context.Context, failed context.CancelCauseFunc, server *edge.Server, pools *watch.Watch) (stop func()) {
+	ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
+	followers := []func() error{func() error { return pools.Run(ctx) }}
+	if server.Certificate != nil {
+		followers = append(followers, func() error { return server.Certificate.Follow(ctx, server.Log) })
+	}
+	for _, run := range followers {
+		go func() {
+			if err := run(); err != nil {
+				failed(err)
+			}
+		}()
+	}
+	return stop
 }
 
 func listen(ctx context.Context, o options, server *edge.Server) error {

@@ -85,6 +85,27 @@ func (o *options) check(rest []string) error {
 	case !o.plainHTTP && (o.certificate == "" || o.key == ""):
 		return errors.New("--tls-certificate or --tls-key is missing: name both files, or behind a proxy that ends TLS say --plain-http")
 	}
+	return o.checkLimits()
+}
+
+func (o *options) checkLimits() error {
+	for name, value := range map[string]int64{
+		"max-request-bytes": int64(o.http.RequestBytes), "max-result-bytes": int64(o.http.ResultBytes),
+		"request-timeout": int64(o.http.Timeout), "login-timeout": int64(o.loginTimeout), "shutdown-timeout": int64(o.shutdownTimeout),
+	} {
+		if value <= 0 {
+			return fmt.Errorf("--%s must be more than 0", name)
+		}
+	}
+	for name, value := range map[string]int64{
+		"max-kept-connections": int64(o.http.Kept), "keep-connections-for": int64(o.http.KeptFor), "shutdown-delay": int64(o.shutdownDelay),
+		"websocket-idle-timeout": int64(o.webSocket.Idle), "max-message-bytes": o.webSocket.Message,
+		"caller-concurrency": int64(o.caller.Concurrency), "caller-rate": int64(o.caller.Rate), "caller-burst": int64(o.caller.Burst),
+	} {
+		if value < 0 {
+			return fmt.Errorf("--%s can not be negative", name)
+		}
+	}
 	return nil
 }
 

@@ -1,0 +1,69 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"log/slog"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/poolfleet/poolfleet/internal/edge"
+)
+
+func TestTheCommandLineSaysHowTheGatewayRuns(t *testing.T) {
+	got, err := parse([]string{
+		"--domain=.Edge.Example.com.", "--listen=:8443", "--plain-http", "--namespaces=web, shop", "--log-level=debug", "--access-log=false",
+		"--trusted-proxies=10.1.2.3/8,fd00::/8", "--max-request-bytes=1", "--max-result-bytes=2", "--request-timeout=3s", "--max-kept-connections=4",
+		"--keep-connections-for=5s", "--websocket-idle-timeout=6s", "--max-message-bytes=7", "--caller-concurrency=8", "--caller-rate=9.5",
+		"--caller-burst=10", "--login-timeout=11s", "--shutdown-delay=12s", "--shutdown-timeout=13s", "--metrics-address=:1",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := edge.DefaultHTTPLimits
+	limits.RequestBytes, limits.ResultBytes, limits.Timeout, limits.Kept, limits.KeptFor = 1, 2, 3*time.Second, 4, 5*time.Second
+	want := options{
+		domain: "edge.example.com", listen: ":8443", metricsAddress: ":1", plainHTTP: true,
+		namespaces: []string{"web", "shop"}, logLevel: slog.LevelDebug,
+		trustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
+		loginTimeout:   11 * time.Second, shutdownDelay: 12 * time.Second, shutdownTimeout: 13 * time.Second,
+		http: limits, webSocket: edge.WebSocketLimits{Idle: 6 * time.Second, Message: 7},
+		caller: edge.CallerLimits{Concurrency: 8, Rate: 9.5, Burst: 10},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestAGatewayWithoutADomainOrACertificateIsToldWhatIsMissing(t *testing.T) {
+	for args, want := range map[string]string{
+		"":                "--domain is missing",
+		"--domain=a.test": "--tls-certificate or --tls-key is missing",
+		"--domain=a.test --plain-http --tls-key=k":          "--plain-http needs no certificate",
+		"--domain=a.test --tls-certificate=c":               "--tls-certificate or --tls-key is missing",
+		"--domain=a.test --plain-http something":            "is no flag",
+		"--domain=a.test --plain-http --caller-burst=-1":    "can not be negative",
+		"--domain=a.test --plain-http --request-timeout=0":  "--request-timeout",
+		"--domain=a.test --plain-http --max-result-bytes=0": "--max-result-bytes",
+	} {
+		if _, err := parse(strings.Fields(args)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("with %q it says %v", args, err)
+		}
+	}
+}
+
+func TestAGatewayWithoutItsCertificateDoesNotStart(t *testing.T) {
+	o, err := parse([]string{"--domain=a.test", "--tls-certificate=missing.crt", "--tls-key=missing.key"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := o.server(&edge.Directory{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "reading the certificate") {
+		t.Errorf("it says %v", err)
+	}
+}
