@@ -57,7 +57,8 @@ func run(o options, log *slog.Logger) error {
 	server.Ready = pools.Ready
 	ctx, cancel := context.WithCancelCause(signalled)
 	defer cancel(nil)
-	defer follow(ctx, cancel, server, pools)()
+	stopFollowing := follow(ctx, cancel, server, pools)
+	defer stopFollowing()
 	if err := listen(ctx, o, server); err != nil {
 		return err
 	}
