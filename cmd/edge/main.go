@@ -98,6 +98,9 @@ func listen(ctx context.Context, o options, server *edge.Server) error {
 		return fmt.Errorf("listening for clients: %w", err)
 	}
 	defer clients.Close()
+	if o.plainHTTP && len(o.trustedProxies) == 0 {
+		server.Log.Warn("all callers look like the proxy before the gateway, and share its limits: name the proxy with --trusted-proxies")
+	}
 	server.Log.Info("the gateway listens", "address", clients.Addr().String(), "domain", o.domain)
 	return server.Run(ctx, clients, metrics)
 }

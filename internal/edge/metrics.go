@@ -5,6 +5,7 @@ package edge
 
 import (
 	"net/http"
+	"slices"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -53,12 +54,28 @@ func counter(name, help string, more ...string) *prometheus.CounterVec {
 
 func (m *Metrics) count(v *visit) {
 	namespace, pool := m.labels(v.pool)
-	m.requests.WithLabelValues(namespace, pool, v.kind, v.code).Inc()
+	m.requests.WithLabelValues(namespace, pool, v.kind, codeLabel(v)).Inc()
 	m.received.WithLabelValues(namespace, pool, v.kind).Add(float64(v.received))
 	m.sent.WithLabelValues(namespace, pool, v.kind).Add(float64(v.sent))
 	if v.kind == kindHTTP {
 		m.durations.WithLabelValues(namespace, pool).Observe(v.duration.Seconds())
 	}
+}
+
+// codeLabel is a code that the gateway itself has: a server can make up any.
+func codeLabel(v *visit) string {
+	if v.kind != kindWebSocket || len(v.code) != sqlStateLength || slices.Contains(ownCodes, v.code) {
+		return v.code
+	}
+	return "other"
+}
+
+const sqlStateLength = 5
+
+// ownCodes are the SQLSTATEs that the gateway ends WebSockets with.
+var ownCodes = []string{
+	"00000", "08004", codeConnectionFailure, codeProtocolViolation, codeUnsupported, "28000", codeInvalidPassword,
+	"3D000", "53300", codeLimit, "57014", "57P01", "57P03", "57P05",
 }
 
 // FailedLogin counts a login with a wrong user or password; see Door.Failed.
