@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
@@ -47,14 +46,14 @@ var errOver = errors.New("the session is over")
 // relay passes bytes both ways until one side is done. Each way has one piece of at
 // most pieceSize under way and reads no further before that is delivered, so that
 // whoever does not receive stops who sends.
-func (s *session) relay(ctx context.Context, server *pgconn.HijackedConn) error {
+func (s *session) relay(ctx context.Context, server *pooler) error {
 	if err := s.begin(server); err != nil {
 		return err
 	}
-	s.helpers.Go(func() { s.up(server.Conn) }) //nolint:contextcheck // What ends it is the end of a connection.
-	unwatch := s.watch()                       //nolint:contextcheck // It ends with the relay, whatever the context.
+	s.helpers.Go(func() { s.up(server) }) //nolint:contextcheck // What ends it is the end of a connection.
+	unwatch := s.watch()                  //nolint:contextcheck // It ends with the relay, whatever the context.
 	defer unwatch()
-	err := s.down(server.Conn)
+	err := s.down(server)
 	if errors.Is(err, errOver) {
 		err = nil
 	}
@@ -63,7 +62,7 @@ func (s *session) relay(ctx context.Context, server *pgconn.HijackedConn) error 
 }
 
 // begin makes end wake the way down from now on.
-func (s *session) begin(server *pgconn.HijackedConn) error {
+func (s *session) begin(server *pooler) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.why != nil {
@@ -72,8 +71,8 @@ func (s *session) begin(server *pgconn.HijackedConn) error {
 	if s.draining {
 		return shutdown()
 	}
-	s.traffic = traffic{status: server.TxStatus, moved: time.Now()}
-	s.server = server.Conn
+	s.traffic = traffic{status: server.status, moved: time.Now()}
+	s.server = server
 	return nil
 }
 
@@ -200,20 +199,19 @@ func (s *session) pass(to io.Writer, p []byte) error {
 // letGo leaves the pooler such that it has its server connection back: PostgreSQL goes
 // on with a query whose client has gone, so that is cancelled and its end awaited. To
 // close right away would have the pooler count a busy server connection as free.
-func (s *session) letGo(ctx context.Context, server *pgconn.HijackedConn) {
+func (s *session) letGo(ctx context.Context, server *pooler) {
 	ctx, stop := context.WithTimeout(ctx, farewell)
 	defer stop()
 	deadline, _ := ctx.Deadline()
 	// Errors of the connection mean that the pooler has let go already.
-	_ = server.Conn.SetDeadline(deadline)
+	_ = server.SetDeadline(deadline)
 	if s.owed() {
-		request := &pgproto3.CancelRequest{ProcessID: server.PID, SecretKey: server.SecretKey}
-		if s.pool.cancel(ctx, request) == nil {
-			s.discard(server.Conn)
+		if s.pool.cancel(ctx, &server.cancel) == nil {
+			s.discard(server)
 		}
 	}
 	if goodbye, err := (&pgproto3.Terminate{}).Encode(nil); err == nil && !s.owed() {
-		_, _ = server.Conn.Write(goodbye)
+		_, _ = server.Write(goodbye)
 	}
 }
 

@@ -84,7 +84,12 @@ func openings(t testing.TB) [][]byte {
 		encode(&pgproto3.SSLRequest{}, &pgproto3.SSLRequest{}, &pgproto3.SSLRequest{}, &pgproto3.SSLRequest{}),
 		encode(startup(pgproto3.ProtocolVersion30, map[string]string{"user": "app", "_pq_.x": "1"}), &pgproto3.Terminate{}),
 		encode(&pgproto3.CancelRequest{ProcessID: 1, SecretKey: []byte{1, 2, 3, 4}}),
-		{0, 0, 0, 8, 0, 3, 0, 0}, {0, 0, 0, 9, 0, 3, 0, 0, 0}, {0, 0, 0, 3}, {0xff, 0xff, 0xff, 0xff}, []byte("GET / HTTP/1.1\r\n\r\n"), nil,
+		{0, 0, 0, 8, 0, 3, 0, 0},
+		{0, 0, 0, 9, 0, 3, 0, 0, 0},
+		{0, 0, 0, 3},
+		{0xff, 0xff, 0xff, 0xff},
+		[]byte("GET / HTTP/1.1\r\n\r\n"),
+		nil,
 	}
 }
 

@@ -97,10 +97,14 @@ func (s *WebSocket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	go func() { //nolint:contextcheck // The request's context ends with ServeHTTP.
 		defer s.leave(session)
 		session.serve(s)
-		if s.Ended != nil {
-			s.Ended(session.summary())
-		}
+		s.tell(session)
 	}()
+}
+
+func (s *WebSocket) tell(one *session) {
+	if s.Ended != nil {
+		s.Ended(one.summary())
+	}
 }
 
 // Open is how many WebSockets are open.

@@ -57,7 +57,7 @@ func TestWhatKeepsAClientFromItsPoolIsToldInPostgreSQLsTerms(t *testing.T) {
 		"a cancel request without a key":   {send: []byte{0, 0, 0, 8, 4, 210, 22, 46}, code: "08P01"},
 		"HTTP":                             {send: []byte("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n"), code: "08P01"},
 		"protocol 2":                       {send: []byte{0, 0, 0, 8, 0, 2, 0, 0}, code: "0A000"},
-		"a message that is too long":       {send: append(with(s.Login.Password), make([]byte, 1<<16)...), code: "54000"},
+		"a message that is too long":       {send: slices.Concat(with(s.Login.Password), encoded(t, &pgproto3.Query{String: strings.Repeat(" ", 1<<16)})), code: "54000"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			g.host = s.host()

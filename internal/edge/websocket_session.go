@@ -4,6 +4,7 @@
 package edge
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"maps"
@@ -29,6 +30,8 @@ type session struct {
 	caller netip.Addr
 	began  time.Time
 	pool   Pool
+	// release gives back what Admit gave, where it gave.
+	release func()
 
 	conn   net.Conn
 	ws     *websocket.Conn
@@ -91,44 +94,58 @@ func (s *session) expect(deadline time.Time) error {
 	return s.conn.SetReadDeadline(deadline)
 }
 
-// serve runs the session to its end.
+// serve runs the session to its end. What relays stands on a flat stack, for there may
+// be many that idle; what needs a deep one returns before, or has a goroutine of its own.
 func (s *session) serve(gateway *WebSocket) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	s.mu.Lock()
 	s.cancel = cancel
 	s.mu.Unlock()
-	err := s.run(ctx, gateway)
+	var server *pooler
+	var err error
+	opened := make(chan struct{})
+	go func() {
+		defer close(opened)
+		server, err = s.open(ctx, gateway)
+	}()
+	<-opened
+	if server != nil {
+		err = s.relay(ctx, server)
+		_ = server.Close() // It is the pooler's by now, or lost.
+	}
+	if s.release != nil {
+		s.release()
+	}
 	s.close(err)
 	s.helpers.Wait()
 }
 
-// run does all that the client may want, and returns why it is over.
-func (s *session) run(ctx context.Context, gateway *WebSocket) error {
+// open takes the client to its pooler. There is none where it wanted something else, or
+// where the error says why it can not have one.
+func (s *session) open(ctx context.Context, gateway *WebSocket) (*pooler, error) {
 	if err := s.expect(s.began.Add(s.limits.Handshake)); err != nil {
-		return err
+		return nil, err
 	}
 	opening, err := readOpening(s.stream)
 	if err != nil {
-		return late(err, s.limits.Handshake)
+		return nil, late(err, s.limits.Handshake)
 	}
-	pool, err := gateway.Directory.Find(s.host)
+	s.pool, err = gateway.Directory.Find(s.host)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.pool = pool
 	switch opening := opening.(type) {
 	case *pgproto3.CancelRequest:
-		return s.passOn(ctx, opening)
+		return nil, s.passOn(ctx, opening)
 	case *pgproto3.StartupMessage:
-		release, err := gateway.Limiter.Admit(pool, s.caller)
+		s.release, err = gateway.Limiter.Admit(s.pool, s.caller)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		defer release()
 		return s.logIn(ctx, gateway.Door, opening)
 	default:
-		return violation(fmt.Sprintf("a client can not open with %T", opening))
+		return nil, violation(fmt.Sprintf("a client can not open with %T", opening))
 	}
 }
 
@@ -141,25 +158,8 @@ func (s *session) passOn(ctx context.Context, request *pgproto3.CancelRequest) e
 	return nil
 }
 
-// logIn takes the client through its login to the end of its session.
-func (s *session) logIn(ctx context.Context, door *Door, startup *pgproto3.StartupMessage) error {
-	server, err := s.connect(ctx, door, startup)
-	if err != nil {
-		return err
-	}
-	defer server.Conn.Close()
-	welcome, err := welcome(server)
-	if err != nil {
-		return err
-	}
-	if _, err := s.stream.Write(welcome); err != nil { //nolint:contextcheck // The connection has a deadline for each write.
-		return err
-	}
-	return s.relay(ctx, server)
-}
-
-// connect logs the client in to the pool. Nothing of the password outlives it.
-func (s *session) connect(ctx context.Context, door *Door, startup *pgproto3.StartupMessage) (*pgconn.HijackedConn, error) {
+// logIn logs the client in to the pool. Nothing of the password outlives it.
+func (s *session) logIn(ctx context.Context, door *Door, startup *pgproto3.StartupMessage) (*pooler, error) {
 	login, err := loginOf(startup)
 	if err != nil {
 		return nil, err
@@ -182,7 +182,25 @@ func (s *session) connect(ctx context.Context, door *Door, startup *pgproto3.Sta
 	if err != nil {
 		return nil, err
 	}
-	return takeOver(ctx, conn)
+	hijacked, err := takeOver(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.greet(hijacked); err != nil { //nolint:contextcheck // The connection has a deadline for each write.
+		_ = hijacked.Conn.Close()
+		return nil, err
+	}
+	return &pooler{
+		Conn: hijacked.Conn, status: hijacked.TxStatus,
+		cancel: pgproto3.CancelRequest{ProcessID: hijacked.PID, SecretKey: bytes.Clone(hijacked.SecretKey)},
+	}, nil
+}
+
+// pooler is a connection on which a client is logged in, and all that is kept of the login.
+type pooler struct {
+	net.Conn
+	cancel pgproto3.CancelRequest
+	status byte // The transaction's.
 }
 
 // takeOver gets at the connection beneath. SyncConn comes first: after a slow write
@@ -200,9 +218,9 @@ func takeOver(ctx context.Context, conn *pgconn.PgConn) (*pgconn.HijackedConn, e
 	return hijacked, nil
 }
 
-// welcome is what PostgreSQL sends after a login: its parameters, the key to cancel
+// greet sends what PostgreSQL does after a login: its parameters, the key to cancel
 // with, and that it is ready.
-func welcome(server *pgconn.HijackedConn) ([]byte, error) {
+func (s *session) greet(server *pgconn.HijackedConn) error {
 	messages := []pgproto3.BackendMessage{&pgproto3.AuthenticationOk{}}
 	for _, name := range slices.Sorted(maps.Keys(server.ParameterStatuses)) {
 		messages = append(messages, &pgproto3.ParameterStatus{Name: name, Value: server.ParameterStatuses[name]})
@@ -210,14 +228,15 @@ func welcome(server *pgconn.HijackedConn) ([]byte, error) {
 	messages = append(messages,
 		&pgproto3.BackendKeyData{ProcessID: server.PID, SecretKey: server.SecretKey},
 		&pgproto3.ReadyForQuery{TxStatus: server.TxStatus})
-	var out []byte
+	var greeting []byte
 	for _, message := range messages {
 		var err error
-		if out, err = message.Encode(out); err != nil {
-			return nil, fmt.Errorf("telling the client that it is logged in: %w", err)
+		if greeting, err = message.Encode(greeting); err != nil {
+			return fmt.Errorf("telling the client that it is logged in: %w", err)
 		}
 	}
-	return out, nil
+	_, err := s.stream.Write(greeting)
+	return err
 }
 
 // close says the last words and closes the WebSocket. What it can not say or close, the
