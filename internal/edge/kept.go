@@ -19,10 +19,12 @@ import (
 // goodbye bounds the closing of a connection.
 const goodbye = 5 * time.Second
 
-// keyOf tells apart what logins may share a connection: the pool as the Directory has
+// loginKey tells apart what logins may share a connection: the pool as the Directory has
 // it, and all of the login. It is a hash, keyed with what only this process knows, so
 // that no password outlives its request.
-func (k *keeper) keyOf(pool Pool, login Login) [sha256.Size]byte {
+type loginKey [sha256.Size]byte
+
+func (k *keeper) keyOf(pool Pool, login Login) loginKey {
 	k.once.Do(func() { _, _ = rand.Read(k.seed[:]) }) // It never fails: see crypto/rand.Read.
 	room := [512]byte{}
 	text := append(room[:0], k.seed[:]...)
@@ -48,7 +50,7 @@ func (k *keeper) keyOf(pool Pool, login Login) [sha256.Size]byte {
 // kept is a connection to a pooler that requests with one login use one after another.
 type kept struct {
 	conn  *pgconn.PgConn
-	key   [sha256.Size]byte
+	key   loginKey
 	pool  Pool
 	since time.Time // When it logged in.
 	fresh bool      // No request has used it yet.
@@ -81,16 +83,17 @@ type keeper struct {
 	once sync.Once
 	seed [sha256.Size]byte
 
-	mu     sync.Mutex
-	idle   map[[sha256.Size]byte][]*kept
-	total  int
-	timer  *time.Timer // Runs while anything is kept.
-	closed bool
+	mu      sync.Mutex
+	idle    map[loginKey][]*kept
+	waiting map[loginKey][]chan *kept
+	total   int
+	timer   *time.Timer // Runs while anything is kept.
+	closed  bool
 }
 
 // take returns a connection that was kept, if there is one. It may have been closed by
 // the other side. The last one kept is the first to be used: what a rush left behind ages.
-func (k *keeper) take(ctx context.Context, key [sha256.Size]byte, lifetime time.Duration) *kept {
+func (k *keeper) take(ctx context.Context, key loginKey, lifetime time.Duration) *kept {
 	for {
 		c := k.pop(key)
 		if c == nil || time.Since(c.since) < lifetime {
@@ -100,7 +103,7 @@ func (k *keeper) take(ctx context.Context, key [sha256.Size]byte, lifetime time.
 	}
 }
 
-func (k *keeper) pop(key [sha256.Size]byte) *kept {
+func (k *keeper) pop(key loginKey) *kept {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	shelf := k.idle[key]
@@ -113,7 +116,7 @@ func (k *keeper) pop(key [sha256.Size]byte) *kept {
 	return c
 }
 
-func (k *keeper) set(key [sha256.Size]byte, shelf []*kept) {
+func (k *keeper) set(key loginKey, shelf []*kept) {
 	if len(shelf) == 0 {
 		delete(k.idle, key)
 		return
@@ -131,11 +134,14 @@ func (k *keeper) give(ctx context.Context, c *kept, limits HTTPLimits, sweep fun
 func (k *keeper) push(c *kept, limits HTTPLimits, sweep func()) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	if k.hand(c) {
+		return true
+	}
 	if k.closed || k.total >= limits.Kept || len(k.idle[c.key]) >= limits.KeptPerLogin {
 		return false
 	}
 	if k.idle == nil {
-		k.idle = map[[sha256.Size]byte][]*kept{}
+		k.idle = map[loginKey][]*kept{}
 	}
 	k.idle[c.key] = append(k.idle[c.key], c)
 	k.total++

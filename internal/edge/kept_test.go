@@ -6,6 +6,7 @@ package edge_test
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -94,8 +95,9 @@ func TestLoginsDoNotShareConnections(t *testing.T) {
 		{User: "nobody", Password: clientPassword, Database: "shop"},
 	} {
 		g.Login = login
-		if got := g.problem(t, g.asDriver(), query("select 1")); got.Status != http.StatusBadRequest {
-			t.Errorf("%s with a wrong password: %+v", login.User, got)
+		want := problem{http.StatusBadRequest, "28P01", fmt.Sprintf("password authentication failed for user %q", login.User)}
+		if diff := cmp.Diff(want, g.problem(t, g.asDriver(), query("select 1"))); diff != "" {
+			t.Errorf("%s with a wrong password (-want +got):\n%s", login.User, diff)
 		}
 	}
 }
@@ -159,6 +161,24 @@ func TestManyRequestsAtOnceShareFewServerConnections(t *testing.T) {
 				t.Errorf("%d server connections at once", most)
 			}
 		})
+	}
+}
+
+func TestARushNeedsFewerLoginsThanRequests(t *testing.T) {
+	const requests = 300
+	g := aGate(t, aSite(t))
+	g.together(t, requests, "select 1")
+	rows, err := g.PgBouncer.Admin.Show(t.Context(), "STATS_TOTALS")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range rows {
+		if row["database"] != g.Login.Database {
+			continue
+		}
+		if logins, err := strconv.Atoi(row["client_login_count"]); err != nil || logins == 0 || logins >= requests {
+			t.Errorf("%d logins for %d requests, %v", logins, requests, err)
+		}
 	}
 }
 

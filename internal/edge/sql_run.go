@@ -6,11 +6,9 @@ package edge
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/netip"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
@@ -80,41 +78,6 @@ func (r *run) retried(ctx context.Context, do func() error) error {
 		if err := r.reconnect(ctx); err != nil {
 			return err
 		}
-	}
-}
-
-// connect takes a connection that was kept, or logs in.
-func (r *run) connect(ctx context.Context) error {
-	key := r.http.kept.keyOf(r.pool, r.login)
-	if r.conn = r.http.kept.take(ctx, key, r.http.Limits.KeptFor); r.conn != nil {
-		return nil
-	}
-	since := time.Now()
-	conn, err := r.http.Door.Enter(ctx, r.pool, r.caller, r.login)
-	if err != nil {
-		return refused(ctx, err)
-	}
-	conn.Frontend().SetMaxBodyLen(r.http.Limits.ResultBytes + messageOverhead)
-	r.conn = &kept{conn: conn, key: key, pool: r.pool, since: since, fresh: true, transaction: conn.TxStatus()}
-	return nil
-}
-
-// messageOverhead is what a message may have besides a row that is just within the
-// limit, in bytes.
-const messageOverhead = 64 << 10
-
-func refused(ctx context.Context, err error) error {
-	_, spoken := errors.AsType[*pgconn.PgError](err)
-	_, refusal := errors.AsType[*Refusal](err)
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case spoken, refusal:
-		return err
-	}
-	return &Refusal{
-		Status: http.StatusServiceUnavailable, Code: codeConnectionFailure, RetryAfter: time.Second,
-		Message: "the pool can not be reached",
 	}
 }
 

@@ -1,0 +1,128 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package edge
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// connect takes a connection that was kept, or logs in. Logins take turns: while it waits
+// it takes what another request with the same login has done with, if that is sooner, so
+// that a rush needs few logins.
+func (r *run) connect(ctx context.Context) (err error) {
+	keeper, key := &r.http.kept, r.http.kept.keyOf(r.pool, r.login)
+	if r.pool.Session {
+		r.conn, err = r.enter(ctx, key)
+		return err
+	}
+	if r.conn = keeper.take(ctx, key, r.http.Limits.KeptFor); r.conn != nil {
+		return nil
+	}
+	handed := keeper.wait(key)
+	entering, stop := context.WithCancel(ctx)
+	entered := make(chan *kept)
+	failed := make(chan error, 1)
+	go func() {
+		c, err := r.enter(entering, key)
+		if err != nil {
+			failed <- err
+			return
+		}
+		select {
+		case entered <- c:
+		case <-entering.Done():
+			c.fresh = false
+			r.http.keep(ctx, c)
+		}
+	}()
+	select {
+	case r.conn = <-handed:
+	case r.conn = <-entered:
+	case err = <-failed:
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	}
+	stop()
+	if late := keeper.unwait(key, handed); late != nil {
+		r.http.keep(ctx, late)
+	}
+	return err
+}
+
+func (r *run) enter(ctx context.Context, key loginKey) (*kept, error) {
+	since := time.Now()
+	conn, err := r.http.Door.Enter(ctx, r.pool, r.caller, r.login)
+	if err != nil {
+		return nil, refused(ctx, err)
+	}
+	conn.Frontend().SetMaxBodyLen(r.http.Limits.ResultBytes + messageOverhead)
+	return &kept{conn: conn, key: key, pool: r.pool, since: since, fresh: true, transaction: conn.TxStatus()}, nil
+}
+
+// messageOverhead is what a message may have besides a row that is just within the
+// limit, in bytes.
+const messageOverhead = 64 << 10
+
+func refused(ctx context.Context, err error) error {
+	_, spoken := errors.AsType[*pgconn.PgError](err)
+	_, refusal := errors.AsType[*Refusal](err)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case spoken, refusal:
+		return err
+	}
+	return &Refusal{
+		Status: http.StatusServiceUnavailable, Code: codeConnectionFailure, RetryAfter: time.Second,
+		Message: "the pool can not be reached",
+	}
+}
+
+// wait returns where a connection is handed over as soon as one is given back.
+func (k *keeper) wait(key loginKey) chan *kept {
+	handed := make(chan *kept, 1)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.waiting == nil {
+		k.waiting = map[loginKey][]chan *kept{}
+	}
+	k.waiting[key] = append(k.waiting[key], handed)
+	return handed
+}
+
+// unwait ends a wait. It returns what was handed over and not taken.
+func (k *keeper) unwait(key loginKey, handed chan *kept) *kept {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	waiting := k.waiting[key]
+	if i := slices.Index(waiting, handed); i >= 0 {
+		waiting = slices.Delete(waiting, i, i+1)
+	}
+	if k.waiting[key] = waiting; len(waiting) == 0 {
+		delete(k.waiting, key)
+	}
+	select {
+	case late := <-handed:
+		return late
+	default:
+		return nil
+	}
+}
+
+// hand gives a connection to who waits for one the longest. It is called with the lock.
+func (k *keeper) hand(c *kept) bool {
+	waiting := k.waiting[c.key]
+	if len(waiting) == 0 {
+		return false
+	}
+	waiting[0] <- c // There is room for one, and it is not waiting any more.
+	k.waiting[c.key] = waiting[1:]
+	return true
+}
