@@ -33,8 +33,8 @@ func (p *pipes) Accept() (net.Conn, error) {
 	return conn, nil
 }
 
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.conns) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
+func (p *pipes) Close() error { p.once.Do(func() { close(p.conns) }); return nil }
+func (*pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)} }
 
 // slowly has a handler answer a client that sends a request and nothing else. It
 // returns the client's end, and closes it with the test.
@@ -58,7 +58,9 @@ func slowly(t *testing.T, sql http.HandlerFunc, request string) net.Conn {
 	}
 	t.Cleanup(func() {
 		_, _ = client.Close(), server.Close()
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 	})
 	return client
 }
