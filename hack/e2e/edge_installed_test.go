@@ -168,6 +168,7 @@ func (v *visitor) answersWebSocket(t *testing.T) {
 	}
 	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
 	config.DialFunc = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		//nolint:bodyclose // The library says that it need not be.
 		socket, _, err := websocket.Dial(ctx, "wss://"+v.url.Host+"/v2", &websocket.DialOptions{HTTPClient: v.kept})
 		if err != nil {
 			return nil, err
