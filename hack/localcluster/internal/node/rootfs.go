@@ -149,6 +149,9 @@ func (s Spec) writeEtc(root string) error {
 		"resolv.conf": fmt.Sprintf("nameserver %s\n", s.Cluster.DNS()),
 		"os-release":  "ID=debian\nPRETTY_NAME=\"Debian packages (localcluster)\"\n",
 		"machine-id":  fmt.Sprintf("%016x%016x\n", s.Cluster.Number, s.Node.Index+1),
+		// Without it nft lists numbers for these names. Once an hour kube-proxy reads its
+		// own rules back, and would remove them all for having other names.
+		"protocols": "icmp 1 ICMP\ntcp 6 TCP\nudp 17 UDP\nsctp 132 SCTP\n",
 	}
 	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(root, "etc", name), []byte(content), 0o644); err != nil {
