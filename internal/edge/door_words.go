@@ -25,7 +25,7 @@ func authenticated(err error, user string) error {
 		return err
 	}
 	switch message := refused.Message; {
-	case message == "SASL authentication failed", message == "password authentication failed", message == "no such user",
+	case message == "SASL authentication failed", message == "password authentication failed", message == "no such user", message == "login rejected",
 		message == "no authentication method is found", strings.HasPrefix(message, "no such user: "), strings.HasPrefix(message, "SCRAM authentication failed"):
 		return wrongLogin{&pgconn.PgError{
 			Severity: "FATAL", SeverityUnlocalized: "FATAL", Code: codeInvalidPassword,
@@ -98,7 +98,7 @@ func inTheirWords(pool Pool, refused *pgconn.PgError) error {
 		return unavailable(http.StatusGatewayTimeout, "57P03", "has had no server connection for a login")
 	case message == "pooler is shutting down", message == "server shutting down":
 		return unavailable(http.StatusServiceUnavailable, "57P03", "has a pooler that is going away")
-	case strings.HasPrefix(message, "server login has been failing"), refused.Code == codeInvalidPassword:
+	case strings.HasPrefix(message, "server login has been failing"), strings.HasPrefix(message, "server login failed"), refused.Code == codeInvalidPassword:
 		return unavailable(http.StatusServiceUnavailable, codeConnectionFailure, "has a server that does not take its poolers' logins")
 	case strings.HasPrefix(message, "no more connections allowed"):
 		return unavailable(http.StatusServiceUnavailable, "53300", "has as many clients as it may")
