@@ -110,9 +110,15 @@ soak: cluster-up images $(STAMPS)/node-client ## Disturb the budget for SOAK (10
 	$(STEP) "Running the model $(SOAK_CHECKS) times" -- \
 		go test -run '^Test(TheBudget|Admission)' -v -count=1 -timeout 60m ./internal/model -rapid.checks=$(SOAK_CHECKS)
 
+FUZZ_TIME ?= 30s
+.PHONY: fuzz
+fuzz: check-packages ## Look for input that breaks what reads strangers' words, FUZZ_TIME (30s) for each fuzz test
+	$(STEP) "Running every fuzz test" --expect "$(FUZZ_TIME) each" \
+		--hint "commit what is new in testdata/fuzz: it is a test from then on" -- hack/fuzz.sh $(FUZZ_TIME)
+
 .PHONY: bench
-bench: cluster-up images $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Measure: a pod against PgBouncer by hand, admission, hand-overs and loans on the local cluster
-	$(STEP) "Measuring on this machine" --expect "about 2 minutes" -- \
+bench: cluster-up images $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Measure: a pod against PgBouncer by hand, the gateway, admission, hand-overs and loans
+	$(STEP) "Measuring on this machine" --expect "about 6 minutes" -- \
 		go test -tags bench -v -count=1 -timeout 20m ./hack/bench/
 	$(STEP) "Measuring on the local cluster" --expect "about 8 minutes" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e,bench -run TestBench -v -count=1 -timeout 30m ./hack/e2e/
