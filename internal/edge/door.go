@@ -7,7 +7,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net"
@@ -125,7 +124,5 @@ func (p Pool) tls(host string) *tls.Config {
 	if p.Authority == "" {
 		return &tls.Config{InsecureSkipVerify: true} //nolint:gosec // See Pool.Authority.
 	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM([]byte(p.Authority))
-	return &tls.Config{RootCAs: roots, ServerName: cmp.Or(p.ServerName, host), MinVersion: tls.VersionTLS12}
+	return &tls.Config{RootCAs: rootsOf(p.Authority), ServerName: cmp.Or(p.ServerName, host), MinVersion: tls.VersionTLS12}
 }

@@ -18,7 +18,7 @@ import (
 const (
 	// idleBuffer is all that an idle relay holds; a read that fills it is followed by
 	// one with pieceSize bytes, which also is a TLS record.
-	idleBuffer = 1 << 10
+	idleBuffer = 512
 	pieceSize  = 16 << 10
 	// farewell is how long the pooler may take to let go of a client that has gone.
 	farewell = 5 * time.Second

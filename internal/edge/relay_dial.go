@@ -6,11 +6,14 @@ package edge
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"sync"
 
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
@@ -58,4 +61,26 @@ func secure(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, e
 		return nil, errors.New("the pooler does not speak TLS")
 	}
 	return tls.Client(conn, config), nil
+}
+
+// roots has the certificates of authorities by their PEM. Every connection keeps those
+// it was verified with, which without it were 4 KiB for each.
+var roots = struct {
+	sync.Mutex
+	known *simplelru.LRU[string, *x509.CertPool]
+}{known: newLRU[string, *x509.CertPool](rememberedRoots)}
+
+// rememberedRoots is more than there are pools on a gateway, mostly.
+const rememberedRoots = 1024
+
+func rootsOf(authority string) *x509.CertPool {
+	roots.Lock()
+	defer roots.Unlock()
+	if pool, found := roots.known.Get(authority); found {
+		return pool
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM([]byte(authority))
+	roots.known.Add(authority, pool)
+	return pool
 }
