@@ -11,8 +11,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestABatchIsOneTransaction(t *testing.T) {
-	g := aGate(t, aSite(t))
+func batchIsOneTransaction(t *testing.T, g *gate) {
+	t.Helper()
+	g.rows(t, "drop table if exists t")
 	g.rows(t, "create table t (n int primary key deferrable initially deferred)")
 	insert := query("insert into t values ($1)", 1)
 	response, answer := g.post(t, g.asDriver(), batch(insert, query("select count(*), txid_current_if_assigned() is not null from t"), query("select pg_backend_pid() = pg_backend_pid()")))
@@ -58,8 +59,8 @@ const (
 	deferrable = "Neon-Batch-Deferrable"
 )
 
-func TestABatchsHeadersSayWhatTransactionItIs(t *testing.T) {
-	g := aGate(t, aSite(t))
+func batchHeadersSayWhatTransactionItIs(t *testing.T, g *gate) {
+	t.Helper()
 	show := batch(query("select current_setting('transaction_isolation'), current_setting('transaction_read_only'), current_setting('transaction_deferrable')"))
 	for _, c := range []struct{ isolation, readOnly, deferrable, want string }{
 		{"", "", "", `[["read committed","off","off"]]`},

@@ -37,8 +37,9 @@ func (g *gate) problem(t testing.TB, header http.Header, body any) problem {
 	return p
 }
 
-func TestAnErrorOfTheServerHasEveryFieldThatTheDriverReads(t *testing.T) {
-	g := aGate(t, aSite(t))
+func errorOfTheServerHasEveryField(t *testing.T, g *gate) {
+	t.Helper()
+	g.rows(t, "drop table if exists t")
 	g.rows(t, "create table t (n int constraint positive check (n > 0), m int not null, unique (n))")
 	g.rows(t, "insert into t values (1, 1)")
 	for text, want := range map[string]string{
@@ -82,8 +83,8 @@ func TestAnErrorOfTheServerHasEveryFieldThatTheDriverReads(t *testing.T) {
 	}
 }
 
-func TestBadInputIsRefusedInPostgreSQLsTerms(t *testing.T) {
-	g := aGate(t, aSite(t))
+func badInputIsRefused(t *testing.T, g *gate) {
+	t.Helper()
 	ok := g.asDriver()
 	as := func(login string) http.Header { return with(ok, connectionString, "postgresql://"+login) }
 	host := g.host()
@@ -163,11 +164,11 @@ func TestAPoolThatServesNobodySaysSo(t *testing.T) {
 	}
 }
 
-func TestLimitsSayWhatTheyAreAndEndWhatRuns(t *testing.T) {
-	s := aSite(t)
-	g := aGate(t, s)
-	small := aGate(t, s, func(l *edge.HTTPLimits) { l.RequestBytes, l.ResultBytes = 2000, 3000 })
-	hasty := aGate(t, s, func(l *edge.HTTPLimits) { l.Timeout = 100 * time.Millisecond })
+func limitsSayWhatTheyAre(t *testing.T, g *gate) {
+	t.Helper()
+	small := aGate(t, g.site, func(l *edge.HTTPLimits) { l.RequestBytes, l.ResultBytes = 2000, 3000 })
+	hasty := aGate(t, g.site, func(l *edge.HTTPLimits) { l.Timeout = 100 * time.Millisecond })
+	g.rows(t, "drop table if exists t")
 	g.rows(t, "create table t (n int)")
 	insert := query("insert into t values (1)")
 	for name, c := range map[string]struct {
@@ -204,27 +205,27 @@ func (s *site) busy(t testing.TB, text string) int {
 	return n
 }
 
-func TestAClientThatGoesAwayTakesItsStatementWithIt(t *testing.T) {
-	for name, options := range map[string][]func(testing.TB, *site){"plain": nil, "encrypted": {encrypted}} {
-		t.Run(name, func(t *testing.T) {
-			g := aGate(t, aSite(t, options...))
-			for _, body := range []any{query("select pg_sleep(1000)"), batch(query("select 1"), query("select pg_sleep(1000)"))} {
-				ctx, leave := context.WithCancel(t.Context())
-				ended := make(chan struct{})
-				go func() {
-					defer close(ended)
-					response, err := http.DefaultClient.Do(g.request(t, g.asDriver(), body).WithContext(ctx))
-					if err == nil {
-						t.Errorf("a statement that sleeps has status %d", response.StatusCode)
-						_ = response.Body.Close()
-					}
-				}()
-				eventually(t, "the statement runs", func() bool { return g.busy(t, "pg_sleep") == 1 })
-				leave()
-				<-ended
-				eventually(t, "nothing runs at the server", func() bool { return g.busy(t, "") == 0 })
+func clientThatGoesAway(t *testing.T, g *gate) {
+	t.Helper()
+	for _, body := range []any{query("select pg_sleep(1000)"), batch(query("select 1"), query("select pg_sleep(1000)"))} {
+		ctx, leave := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			response, err := http.DefaultClient.Do(g.request(t, g.asDriver(), body).WithContext(ctx))
+			if err == nil {
+				t.Errorf("a statement that sleeps has status %d", response.StatusCode)
+				_ = response.Body.Close()
 			}
-			g.rows(t, "select 1")
-		})
+		}()
+		eventually(t, "the statement runs", func() bool { return g.busy(t, "pg_sleep") == 1 })
+		leave()
+		<-ended
+		eventually(t, "nothing runs at the server", func() bool { return g.busy(t, "") == 0 })
 	}
+	g.rows(t, "select 1")
+}
+
+func TestCancelRequestsAreEncryptedToo(t *testing.T) {
+	clientThatGoesAway(t, aGate(t, aSite(t, encrypted)))
 }

@@ -11,26 +11,43 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestAStatementsResultIsWhatTheDriverReads(t *testing.T) {
-	for name, options := range map[string][]func(testing.TB, *site){"plain": nil, "encrypted": {encrypted}} {
-		t.Run(name, func(t *testing.T) {
-			g := aGate(t, aSite(t, options...))
-			response, answer := g.post(t, g.asDriver(), query("select 1 as a, $1::varchar(9) as b, null as c", "x\"\\\n\u20ac"))
-			if response.StatusCode != http.StatusOK {
-				t.Fatalf("status %d", response.StatusCode)
-			}
-			equal(t, "answer", `{
-				"fields":[
-					{"name":"a","dataTypeID":23,"tableID":0,"columnID":0,"dataTypeSize":4,"dataTypeModifier":-1,"format":"text"},
-					{"name":"b","dataTypeID":1043,"tableID":0,"columnID":0,"dataTypeSize":-1,"dataTypeModifier":13,"format":"text"},
-					{"name":"c","dataTypeID":25,"tableID":0,"columnID":0,"dataTypeSize":-1,"dataTypeModifier":-1,"format":"text"}],
-				"rows":[["1","x\"\\\n€",null]],"command":"SELECT","rowCount":1,"rowAsArray":true}`, answer)
-		})
+func TestTheGatewaySpeaksAsTheDriverExpects(t *testing.T) {
+	g := aGate(t, aSite(t))
+	for name, test := range map[string]func(*testing.T, *gate){
+		"a statement's result is what the driver reads":         resultIsWhatTheDriverReads,
+		"every command has its count":                           everyCommandHasItsCount,
+		"rows come in the form that is asked for":               rowsComeInTheFormThatIsAskedFor,
+		"browsers may ask from anywhere":                        browsersMayAskFromAnywhere,
+		"every type comes as text, or as the JSON that fits it": everyTypeComesAsTextOrJSON,
+		"parameters arrive as what they are":                    parametersArriveAsWhatTheyAre,
+		"an error of the server has every field":                errorOfTheServerHasEveryField,
+		"bad input is refused in PostgreSQL's terms":            badInputIsRefused,
+		"limits say what they are, and end what runs":           limitsSayWhatTheyAre,
+		"a batch is one transaction":                            batchIsOneTransaction,
+		"a batch's headers say what transaction it is":          batchHeadersSayWhatTransactionItIs,
+		"a client that goes away takes its statement with it":   clientThatGoesAway,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, g) })
 	}
 }
 
-func TestEveryCommandHasItsCount(t *testing.T) {
-	g := aGate(t, aSite(t))
+func resultIsWhatTheDriverReads(t *testing.T, g *gate) {
+	t.Helper()
+	response, answer := g.post(t, g.asDriver(), query("select 1 as a, $1::varchar(9) as b, null as c", "x\"\\\n\u20ac"))
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("status %d", response.StatusCode)
+	}
+	equal(t, "answer", `{
+		"fields":[
+			{"name":"a","dataTypeID":23,"tableID":0,"columnID":0,"dataTypeSize":4,"dataTypeModifier":-1,"format":"text"},
+			{"name":"b","dataTypeID":1043,"tableID":0,"columnID":0,"dataTypeSize":-1,"dataTypeModifier":13,"format":"text"},
+			{"name":"c","dataTypeID":25,"tableID":0,"columnID":0,"dataTypeSize":-1,"dataTypeModifier":-1,"format":"text"}],
+		"rows":[["1","x\"\\\n€",null]],"command":"SELECT","rowCount":1,"rowAsArray":true}`, answer)
+}
+
+func everyCommandHasItsCount(t *testing.T, g *gate) {
+	t.Helper()
+	g.rows(t, "drop table if exists t")
 	for _, c := range []struct{ query, command, count, rows string }{
 		{"create table t (n int, s text)", "CREATE", "null", "[]"},
 		{"insert into t select n, n::text from generate_series(1, 3) n", "INSERT", "3", "[]"},
@@ -58,8 +75,8 @@ func TestEveryCommandHasItsCount(t *testing.T) {
 	}
 }
 
-func TestRowsComeInTheFormThatIsAskedFor(t *testing.T) {
-	g := aGate(t, aSite(t))
+func rowsComeInTheFormThatIsAskedFor(t *testing.T, g *gate) {
+	t.Helper()
 	const text = `select 1 as "a""b", true as b, 2::int8 as a, null::int as n`
 	bare := http.Header{connectionString: {g.url()}}
 	for name, c := range map[string]struct {
@@ -89,8 +106,8 @@ func TestRowsComeInTheFormThatIsAskedFor(t *testing.T) {
 	}
 }
 
-func TestBrowsersMayAskFromAnywhere(t *testing.T) {
-	g := aGate(t, aSite(t))
+func browsersMayAskFromAnywhere(t *testing.T, g *gate) {
+	t.Helper()
 	for method, status := range map[string]int{http.MethodOptions: 200, http.MethodGet: 405, http.MethodPut: 405} {
 		r := g.request(t, nil, "")
 		r.Method = method

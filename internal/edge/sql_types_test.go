@@ -11,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestEveryTypeComesAsTextOrAsTheJSONThatFitsIt(t *testing.T) {
-	g := aGate(t, aSite(t))
+func everyTypeComesAsTextOrJSON(t *testing.T, g *gate) {
+	t.Helper()
 	g.rows(t, "create type mood as enum ('glad', 'sad, or so')")
 	g.rows(t, "create domain positive as int check (value > 0)")
 	typed := http.Header{connectionString: {g.url()}, arrayMode: {"true"}}
@@ -81,8 +81,8 @@ func TestEveryTypeComesAsTextOrAsTheJSONThatFitsIt(t *testing.T) {
 	}
 }
 
-func TestParametersArriveAsWhatTheyAre(t *testing.T) {
-	g := aGate(t, aSite(t))
+func parametersArriveAsWhatTheyAre(t *testing.T, g *gate) {
+	t.Helper()
 	for _, c := range []struct{ expression, param, want string }{
 		{"$1::text is null", `null`, `t`},
 		{"$1::text", `"it's \"\\ \n \u20ac"`, "it's \"\\ \n €"},
