@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 
@@ -22,6 +23,8 @@ const (
 	pieceSize  = 16 << 10
 	// farewell is how long the pooler may take to let go of a client that has gone.
 	farewell = 5 * time.Second
+	// firstWait is until the first cancel request is repeated; each wait is twice the last.
+	firstWait = 50 * time.Millisecond
 )
 
 // A parcel is lent to a relay while bytes flow.
@@ -198,16 +201,17 @@ func (s *session) pass(to io.Writer, p []byte) error {
 
 // letGo leaves the pooler such that it has its server connection back: PostgreSQL goes
 // on with a query whose client has gone, so that is cancelled and its end awaited. To
-// close right away would have the pooler count a busy server connection as free.
+// close right away would have the pooler count a busy server connection as free. It does
+// nothing for a client whose query still waits for one, so that it is asked again.
 func (s *session) letGo(ctx context.Context, server *pooler) {
 	ctx, stop := context.WithTimeout(ctx, farewell)
 	defer stop()
 	deadline, _ := ctx.Deadline()
 	// Errors of the connection mean that the pooler has let go already.
 	_ = server.SetDeadline(deadline)
-	if s.owed() {
-		if s.pool.cancel(ctx, &server.cancel) == nil {
-			s.discard(server)
+	for wait := firstWait; s.owed() && s.pool.cancel(ctx, &server.cancel) == nil; wait *= 2 {
+		if !s.discard(server, wait) {
+			break
 		}
 	}
 	if goodbye, err := (&pgproto3.Terminate{}).Encode(nil); err == nil && !s.owed() {
@@ -222,19 +226,24 @@ func (s *session) owed() bool {
 	return s.why != nil && !s.traffic.waiting()
 }
 
-// discard reads on until the pooler has nothing more to say.
-func (s *session) discard(server net.Conn) {
+// discard reads on until the pooler has nothing more to say, at most for a while. It is
+// false where the pooler will say no more.
+func (s *session) discard(server net.Conn, limit time.Duration) bool {
 	p := borrow()
 	defer parcels.Put(p)
+	if err := server.SetReadDeadline(time.Now().Add(limit)); err != nil {
+		return false
+	}
 	for s.owed() {
 		n, err := server.Read(p[:])
 		s.mu.Lock()
 		s.traffic.answer(p[:n])
 		s.mu.Unlock()
 		if err != nil {
-			return
+			return errors.Is(err, os.ErrDeadlineExceeded)
 		}
 	}
+	return true
 }
 
 // cancel passes a cancel request on to the poolers, and returns when they have closed

@@ -54,10 +54,9 @@ func TestShortWebSocketsOfAllSortsLeaveNothing(t *testing.T) {
 	flat.sample(t, g)
 	k.report(t)
 	flat.check(t)
-	if n := s.backends(t); n > 8 {
-		t.Errorf("there are %d server connections, where 8 are granted", n)
-	}
 	eventually(t, "every query has ended", func() bool { return s.sleepers(t) == 0 })
+	// One that the pooler has closed takes a moment to end.
+	eventually(t, "there are no more server connections than are granted", func() bool { return s.backends(t) <= 8 })
 	if err := g.connect(t, s, whole).Ping(t.Context()); err != nil {
 		t.Errorf("the pool does not serve any more: %v", err)
 	}

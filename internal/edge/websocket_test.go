@@ -206,6 +206,30 @@ func TestAClientThatVanishesHasItsQueryCancelled(t *testing.T) {
 	}
 }
 
+func TestAQueryThatStillWaitsWhenItsClientVanishesNeverOccupiesAServer(t *testing.T) {
+	s := aSite(t, withBackends(1))
+	g := aGateway(t, s, edge.WebSocketLimits{})
+	occupant := g.connect(t, s, whole)
+	tx, err := occupant.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ws := loggedIn(t, g, s)
+	send(t, ws, encoded(t, &pgproto3.Query{String: "select pg_sleep(3600)"}))
+	if err := ws.CloseNow(); err != nil {
+		t.Error(err)
+	}
+	time.Sleep(300 * time.Millisecond) // A cancel request now does nothing, for nothing runs.
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the session of the vanished client is over", func() bool { return g.Open() == 1 })
+	eventually(t, "its query does not run", func() bool { return s.sleepers(t) == 0 })
+	if err := occupant.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestABigResultReachesASlowReaderWhole(t *testing.T) {
 	s := aSite(t)
 	g := aGateway(t, s, edge.WebSocketLimits{})
