@@ -88,7 +88,7 @@ e2e: cluster-up images $(BIN)/demo $(STAMPS)/node-client ## End-to-end tests on 
 
 .PHONY: e2e-edge
 e2e-edge: cluster-up images $(STAMPS)/workers ## Workers in real workerd against pools on the local cluster, with the drivers their developers use
-	$(STEP) "Running Workers against the local cluster" --expect "about 3 minutes" \
+	$(STEP) "Running Workers against the local cluster" --expect "about a minute" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 15m ./hack/e2e/edge
 

@@ -7,7 +7,6 @@ package edge
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -45,6 +45,26 @@ type surroundings struct {
 type worker struct {
 	url    string
 	client *http.Client
+	said   *words
+}
+
+// words are what a process says on its standard error.
+type words struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+// Write adds to them.
+func (w *words) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(p)
+}
+
+func (w *words) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
 }
 
 // problem is what an application sees of an error.
@@ -61,8 +81,8 @@ func (p *problem) Error() string {
 func startWorker(t *testing.T, s surroundings) *worker {
 	t.Helper()
 	cmd := workerCommand(t, s)
-	problems := &bytes.Buffer{}
-	cmd.Stderr = problems
+	said := &words{}
+	cmd.Stderr = said
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -77,9 +97,9 @@ func startWorker(t *testing.T, s surroundings) *worker {
 	t.Cleanup(func() {
 		_ = input.Close() // Its input's end is also the end of one whose test has died.
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("the Worker's process ended with %v: %s", err, problems)
+			t.Errorf("the Worker's process ended with %v: %s", err, said)
 		} else if t.Failed() {
-			t.Logf("the Worker's process said: %s", problems)
+			t.Logf("the Worker's process said: %s", said)
 		}
 	})
 	told := struct {
@@ -95,7 +115,7 @@ func startWorker(t *testing.T, s surroundings) *worker {
 		t.Fatalf("reading where the Worker listens: %v", err)
 	}
 	go func() { _, _ = io.Copy(io.Discard, output) }()
-	return &worker{url: listens.URL, client: &http.Client{
+	return &worker{url: listens.URL, said: said, client: &http.Client{
 		// A kept connection may be closed while a request is on its way over it.
 		Timeout: requestTimeout, Transport: &http.Transport{DisableKeepAlives: true},
 	}}
@@ -120,7 +140,7 @@ func workerCommand(t *testing.T, s surroundings) *exec.Cmd {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("unshare", "--mount", "sh", "-c", `mount --bind "$0" /etc/hosts && exec "$@"`, hosts,
-		filepath.Join(dir, "node_modules", ".bin", "node"), "runner.js")
+		filepath.Join(dir, "bin", "node"), "runner.js")
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "NODE_EXTRA_CA_CERTS="+authorities, "WRANGLER_SEND_METRICS=false")
 	return cmd

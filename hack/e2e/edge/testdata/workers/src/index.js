@@ -32,7 +32,10 @@ app.post("/:driver/:target/:action", async (c) => {
   const binding = c.env[target];
   const url = binding.connectionString ?? binding;
   const after = (promise) => c.executionCtx.waitUntil(promise);
-  const answer = await drivers[driver](url, after, action, c.req.query("id"));
+  const answer = await drivers[driver](url, after, action, c.req.query("id")).catch((reason) => {
+    // A WebSocket that can not be opened is told of by an event.
+    throw reason instanceof Error ? reason : new Error(reason.message);
+  });
   return c.json(plain(answer));
 });
 
