@@ -50,7 +50,7 @@ func serverOf(p *pass, inForce pgbouncer.Server) pgbouncer.Server {
 		Host: p.source.Host, Port: p.source.Port,
 		User: p.source.User, Password: p.source.Password, TLSMode: p.source.TLSMode,
 		CA: p.source.CA, Certificate: p.source.Certificate, Key: p.source.Key,
-		Incarnation: cmp.Or(p.record.Behind.Incarnation, inForce.Incarnation),
+		Incarnation: p.record.Behind.name(inForce.Incarnation),
 	}
 }
 

@@ -106,3 +106,48 @@ func TestPoolersAreToldWhenTheNameLeadsToAnotherServerAndNotOfARestart(t *testin
 	eventually(t, func(g gomega.Gomega) { g.Expect(serverIn(t, pool).Incarnation).NotTo(gomega.Equal(one)) })
 	says(t, pool, poolv1.ConditionReady, metav1.ConditionTrue, poolv1.ReasonAvailable)
 }
+
+func TestPoolersLeaveAServerOfTheWrongKindThatTheNameLedToForAWhile(t *testing.T) {
+	for _, target := range []poolv1.TargetSessionAttributes{poolv1.TargetReadWrite, poolv1.TargetReadOnly} {
+		host := server(t, 100)
+		right := observed(host, 100)
+		right.ServerAddress, right.ServerPort, right.InRecovery = "10.0.0.1", 5432, target == poolv1.TargetReadOnly
+		wrong := restarted(right)
+		wrong.ServerAddress, wrong.InRecovery = "10.0.0.2", !right.InRecovery
+		leadsTo(host, right)
+		pool, _ := serving(t, host, meant(target))
+		name := serverIn(t, pool).Incarnation
+
+		leadsTo(host, wrong)
+		lookLater(t, pool)
+		says(t, pool, poolv1.ConditionUpstreamObserved, metav1.ConditionFalse, wrongReason(target))
+		if got := serverIn(t, pool).Incarnation; got != name {
+			t.Errorf("%s: poolers were sent to a server of the wrong kind: %s, before %s", target, got, name)
+		}
+		leadsTo(host, right)
+		lookLater(t, pool)
+		eventually(t, func(g gomega.Gomega) { g.Expect(serverIn(t, pool).Incarnation).NotTo(gomega.Equal(name)) })
+		says(t, pool, poolv1.ConditionUpstreamObserved, metav1.ConditionTrue, poolv1.ReasonObserved)
+
+		name = serverIn(t, pool).Incarnation
+		changed := right
+		changed.InRecovery = !right.InRecovery // It is another kind for a while, and the same server.
+		leadsTo(host, changed)
+		lookLater(t, pool)
+		says(t, pool, poolv1.ConditionUpstreamObserved, metav1.ConditionFalse, wrongReason(target))
+		leadsTo(host, right)
+		lookLater(t, pool)
+		says(t, pool, poolv1.ConditionUpstreamObserved, metav1.ConditionTrue, poolv1.ReasonObserved)
+		if got := serverIn(t, pool).Incarnation; got != name {
+			t.Errorf("%s: poolers were told to leave a server that came right: %s, before %s", target, got, name)
+		}
+	}
+}
+
+// wrongReason is what a pool says of a server of the other kind.
+func wrongReason(target poolv1.TargetSessionAttributes) string {
+	if target == poolv1.TargetReadOnly {
+		return poolv1.ReasonNotInRecovery
+	}
+	return poolv1.ReasonInRecovery
+}

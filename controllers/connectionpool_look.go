@@ -12,6 +12,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -139,21 +141,55 @@ type Behind struct {
 	Identity postgres.Identity
 	// Incarnation is the name under which poolers know it.
 	Incarnation string
+	// Astray is the server of the wrong kind that was seen there since: connections that
+	// poolers opened meanwhile lead to it. Unknown for none.
+	Astray postgres.Identity
+	// Returned names the look that showed the address to be back from there. Empty for
+	// none since this process started.
+	Returned string
 }
 
-// behind tells whether poolers are to leave the server that they are connected to,
-// because the primary's address leads to another one now. A restart is none, nor is
-// another of one server's addresses. Behind the address of standbys may be any of them.
+// anyStandby is the Incarnation where the address may lead to any of several servers.
+const anyStandby = "standby"
+
+// behind tells whether poolers are to leave servers that they are connected to,
+// because the address leads elsewhere now: a primary's to another server, and any
+// back from a server of the wrong kind. A restart is none, nor is another of one
+// server's addresses. Behind the address of standbys may be any of them.
 func behind(pool *poolv1.ConnectionPool, before, now Record) Behind {
-	target := pool.Spec.Upstream.TargetSessionAttributes
-	if now.Problem != nil || target == poolv1.TargetReadOnly || target == poolv1.TargetAny {
-		return before.Behind
+	is := before.Behind
+	target, seen := pool.Spec.Upstream.TargetSessionAttributes, now.Observation.Identity()
+	switch {
+	case target == poolv1.TargetAny:
+		return is
+	case now.Problem != nil:
+		is.Astray = seen
+		return is
+	case is.Astray.Known() && !seen.Same(is.Astray):
+		is.Returned = strconv.FormatInt(now.ProbedAt.Unix(), 36)
 	}
-	seen, known := now.Observation.Identity(), before.Behind.Identity
-	if before.Behind.Incarnation != "" && before.Endpoint == now.Endpoint && (seen.Same(known) || incarnation(seen) == incarnation(known)) {
-		return Behind{Identity: seen, Incarnation: before.Behind.Incarnation}
+	is.Astray = postgres.Identity{}
+	known := is.Identity
+	is.Identity = seen
+	switch {
+	case target == poolv1.TargetReadOnly:
+		is.Incarnation = anyStandby
+	case is.Incarnation == "" || before.Endpoint != now.Endpoint || !seen.Same(known) && incarnation(seen) != incarnation(known):
+		is.Incarnation = incarnation(seen)
 	}
-	return Behind{Identity: seen, Incarnation: incarnation(seen)}
+	return is
+}
+
+// name is the Incarnation that poolers are told, another one after every stray. They
+// have been told of those before this process started.
+func (b Behind) name(inForce string) string {
+	switch {
+	case b.Incarnation == "", b.Returned == "" && strings.HasPrefix(inForce, b.Incarnation+"-"):
+		return inForce
+	case b.Returned == "":
+		return b.Incarnation
+	}
+	return b.Incarnation + "-" + b.Returned
 }
 
 // incarnation names a server by what a restart leaves as it is, so that a manager that
