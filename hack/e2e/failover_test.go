@@ -59,7 +59,7 @@ func TestFailover(t *testing.T) {
 
 // careful does something that no client may notice.
 func (f *failover) careful(do func(*testing.T)) func(*testing.T) {
-	return func(t *testing.T) { f.unharmed(t, do) }
+	return func(t *testing.T) { t.Helper(); f.unharmed(t, do) }
 }
 
 // serves has the clients of both pools ask.
@@ -221,6 +221,7 @@ func (f *failover) rejoins(t *testing.T) {
 
 // losesPrimary is a failover that nobody planned.
 func (f *failover) losesPrimary(t *testing.T) {
+	t.Helper()
 	within := f.within(t, f.standby)
 	f.awaitQueries(t)
 	f.longestWait()
