@@ -47,6 +47,10 @@ func (r Rendering) material() map[string]File {
 	add("server_tls_key_file", server.Key)
 	if verifies(client.Mode) {
 		add("client_tls_ca_file", client.CA)
+	} else if shown, ok := files["client_tls_cert_file"]; ok {
+		// PgBouncer asks every client for a certificate all the same, and names the
+		// authorities of this file: by default the system's, 13 KiB of each handshake.
+		files["client_tls_ca_file"] = shown
 	}
 	if verifies(server.TLSMode) {
 		add("server_tls_ca_file", server.CA)
