@@ -30,7 +30,7 @@ const (
 	domain       = "edge.test"
 	workers      = 16
 	edgeRounds   = 8
-	edgeSeconds  = 2 * time.Second
+	edgeRound    = 2 * time.Second
 	idleSockets  = 1000
 	idleDuration = time.Minute // Two pings each.
 )
@@ -171,7 +171,7 @@ func costly(t *testing.T, connect newClient, process int) (perSecond, micros flo
 	before := spent(t, []int{process})
 	perSecond = rate(t, connect)
 	used := spent(t, []int{process}) - before
-	return perSecond, float64(used.Microseconds()) / (perSecond * edgeSeconds.Seconds())
+	return perSecond, float64(used.Microseconds()) / (perSecond * edgeRound.Seconds())
 }
 
 // rate is how many queries a second workers run at once, each after one that does not
@@ -198,7 +198,7 @@ func rate(t *testing.T, connect newClient) float64 {
 	}
 	ready.Wait()
 	begun := time.Now()
-	deadline = begun.Add(edgeSeconds)
+	deadline = begun.Add(edgeRound)
 	close(begin)
 	done.Wait()
 	if len(failures) > 0 {

@@ -64,11 +64,14 @@ func beGateway(text []byte) error {
 	if err != nil {
 		return err
 	}
-	clients, err := net.Listen("tcp", "127.0.0.1:0")
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	var listener net.ListenConfig
+	clients, err := listener.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	metrics, err := net.Listen("tcp", "127.0.0.1:0")
+	metrics, err := listener.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
@@ -76,7 +79,6 @@ func beGateway(text []byte) error {
 	if err := say.Encode(gatewayWord{Address: clients.Addr().String()}); err != nil {
 		return err
 	}
-	ctx, stop := context.WithCancel(context.Background())
 	go func() {
 		defer stop()
 		for asked := bufio.NewScanner(os.Stdin); asked.Scan(); {
