@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"strconv"
 	"sync"
 	"time"
@@ -155,11 +156,15 @@ func (h *HTTP) readBody(w http.ResponseWriter, r *http.Request, buffers *buffers
 	_ = controller.SetReadDeadline(time.Now().Add(h.Limits.Timeout)) // A recorder of a test has none.
 	buffers.body.Grow(int(max(0, r.ContentLength)) + 512)            // ReadFrom wants room to find the end.
 	_, err := buffers.body.ReadFrom(http.MaxBytesReader(w, r.Body, int64(h.Limits.RequestBytes)))
-	_ = controller.SetReadDeadline(time.Time{})
+	if err == nil { // Else the server would wait for the rest of the body before it answers.
+		_ = controller.SetReadDeadline(time.Time{})
+	}
 	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
 	switch {
 	case tooLarge:
 		return nil, h.requestTooLarge()
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, h.tooSlow()
 	case err != nil:
 		return nil, &Refusal{Status: http.StatusBadRequest, Code: codeProtocolViolation, Message: "the request ends before its body does"}
 	}

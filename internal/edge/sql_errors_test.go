@@ -6,6 +6,7 @@ package edge_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -171,6 +172,16 @@ func limitsSayWhatTheyAre(t *testing.T, g *gate) {
 	g.rows(t, "drop table if exists t")
 	g.rows(t, "create table t (n int)")
 	insert := query("insert into t values (1)")
+	stalled := hasty.request(t, g.asDriver(), "")
+	stalled.Body, stalled.ContentLength = io.NopCloser(stalledBody{t.Context()}), 1000
+	response, err := http.DefaultClient.Do(stalled)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusGatewayTimeout {
+		t.Errorf("a request that never comes to its end has status %d", response.StatusCode)
+	}
 	for name, c := range map[string]struct {
 		gate *gate
 		body any
@@ -191,6 +202,14 @@ func limitsSayWhatTheyAre(t *testing.T, g *gate) {
 	if got := g.rows(t, "select count(*) from t"); got != `[["0"]]` {
 		t.Errorf("%s rows of batches that failed", got)
 	}
+}
+
+// stalledBody comes when the test ends.
+type stalledBody struct{ test context.Context }
+
+func (b stalledBody) Read([]byte) (int, error) {
+	<-b.test.Done()
+	return 0, io.EOF
 }
 
 // busy counts the pool's server connections that run something with the text in it.
