@@ -31,11 +31,12 @@ func connected(conn *pgconn.PgConn) bool {
 		return false
 	}
 	var silent bool
-	err = raw.Read(func(fd uintptr) bool {
+	// Not Read, which awaits other readers: after a slow write pgconn has one in the
+	// background, which stays until the pooler says something.
+	err = raw.Control(func(fd uintptr) {
 		var peeked [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), peeked[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
 		silent = errors.Is(err, syscall.EAGAIN)
-		return true
 	})
 	return err == nil && silent
 }
