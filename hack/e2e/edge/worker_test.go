@@ -27,7 +27,7 @@ import (
 const bundles = "../../../.cache/workers"
 
 // requestTimeout is for slow machines; nothing is judged by how long it took.
-const requestTimeout = 3 * time.Minute
+const requestTimeout = 2 * time.Minute
 
 // surroundings are what a Worker's isolate finds around it. They are the process's
 // own: its names lead where they say, in a mount namespace with another /etc/hosts.
