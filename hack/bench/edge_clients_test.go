@@ -77,14 +77,17 @@ type worker struct {
 	gateway string // Its address.
 	host    string // Of the pool.
 	login   *pgconn.Config
-	tls     *tls.Config
+	tls     *tls.Config // nil for plain HTTP.
 }
 
 func (w worker) dial(ctx context.Context) (net.Conn, error) {
+	if w.tls == nil {
+		return (&net.Dialer{}).DialContext(ctx, "tcp", w.gateway)
+	}
 	return (&tls.Dialer{Config: w.tls}).DialContext(ctx, "tcp", w.gateway)
 }
 
-// sql queries over one TLS connection. It writes bytes that are made in advance, and
+// sql queries over one connection. It writes bytes that are made in advance, and
 // spends little on the answer: what is measured is the gateway.
 func (w worker) sql(ctx context.Context) (client, error) {
 	conn, err := w.dial(ctx)

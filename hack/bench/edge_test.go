@@ -36,10 +36,10 @@ const (
 )
 
 // aSite is a PostgreSQL, the PgBouncer before it and a gateway before that. Everybody
-// speaks TLS and verifies, as workers do.
+// speaks TLS and verifies, as workers do, but for a second gateway: what it is without.
 type aSite struct {
 	gateway           *aGateway
-	worker            worker
+	worker, inPlain   worker
 	direct, pgbouncer *pgconn.Config
 }
 
@@ -77,6 +77,8 @@ func startSite(t *testing.T) aSite {
 	site := aSite{gateway: startGateway(t, job), direct: direct, pgbouncer: direct.Copy()}
 	site.pgbouncer.Port = pooler.Port
 	site.worker = worker{gateway: site.gateway.address, host: host, login: site.pgbouncer, tls: &tls.Config{RootCAs: trusted, ServerName: host}}
+	job.Certificate, job.Key, job.Pool.TLS = "", "", false
+	site.inPlain = worker{gateway: startGateway(t, job).address, host: host, login: site.pgbouncer}
 	return site
 }
 
@@ -95,13 +97,17 @@ func TestWorkersAtTheGateway(t *testing.T) {
 	}
 	toNew, toKept := make([]pairs, len(ways)), make([]pairs, len(ways))
 	cost := make([][]float64, len(ways))
-	var newToKept pairs
+	var newToKept, plain pairs
+	bare := site.pgbouncer.Copy()
+	bare.TLSConfig = nil
 	for turn := range edgeRounds {
-		var fresh, kept float64
+		var fresh, kept, plainSQL, plainKept float64
 		rates := make([]float64, len(ways))
 		steps := []func(){
 			func() { fresh = rate(t, newConnections(site.direct)) },
 			func() { kept = rate(t, keptConnection(site.pgbouncer)) },
+			func() { plainKept = rate(t, keptConnection(bare)) },
+			func() { plainSQL = rate(t, site.inPlain.sql) },
 		}
 		for i, way := range ways {
 			steps = append(steps, func() {
@@ -116,6 +122,7 @@ func TestWorkersAtTheGateway(t *testing.T) {
 			toKept[i].add(rates[i], kept)
 		}
 		newToKept.add(fresh, kept)
+		plain.add(plainSQL, plainKept)
 	}
 	out := newTable(fmt.Sprintf("Queries a second of %d workers at the gateway, over TLS", workers),
 		"\tthis way\tthe other\tratio, median\tsmallest to largest\tturns")
@@ -123,6 +130,7 @@ func TestWorkersAtTheGateway(t *testing.T) {
 		out.compare(way.name+", to a new connection to PostgreSQL", "/s", toNew[i])
 		out.compare(way.name+", to a kept one to PgBouncer", "/s", toKept[i])
 	}
+	out.compare("/sql, kept connection, to a kept one to PgBouncer, both without TLS", "/s", plain)
 	out.compare("a new connection to PostgreSQL, to a kept one to PgBouncer", "/s", newToKept)
 	_ = out.Flush()
 	out = newTable("The gateway's processor time for a query", "\tmedian\tsmallest to largest")
