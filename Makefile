@@ -95,8 +95,9 @@ e2e-edge: cluster-up images $(STAMPS)/workers ## Workers in real workerd against
 SOAK ?= 10m
 SOAK_ROUNDS ?= 10
 SOAK_CHECKS ?= 5000
+SOAK_SOCKETS ?= 100000
 .PHONY: soak
-soak: cluster-up images $(STAMPS)/node-client ## Disturb the budget for SOAK (10m), change a pool SOAK_ROUNDS times and lose a node, then SOAK_CHECKS runs of the model
+soak: cluster-up images $(STAMPS)/node-client $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Disturb the budget for SOAK (10m), change a pool SOAK_ROUNDS times, lose a node, open SOAK_SOCKETS WebSockets, run the model SOAK_CHECKS times
 	$(STEP) "Disturbing three pools on the local cluster for $(SOAK)" --expect "$(SOAK) and about 3 minutes" \
 		--hint "the first line of the test says how to repeat its schedule" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH \
@@ -107,6 +108,8 @@ soak: cluster-up images $(STAMPS)/node-client ## Disturb the budget for SOAK (10
 	$(STEP) "Draining a node, and losing it for good" --expect "10 minutes" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH \
 		go test -tags e2e,nodes -run '^TestNodes$$' -v -count=1 -timeout 30m ./hack/e2e -nodes.long
+	$(STEP) "Opening $(SOAK_SOCKETS) short WebSockets at the gateway" --expect "7 minutes" -- \
+		go test -run '^TestShortWebSockets' -v -count=1 -timeout 60m ./internal/edge -edge.sockets=$(SOAK_SOCKETS)
 	$(STEP) "Running the model $(SOAK_CHECKS) times" -- \
 		go test -run '^Test(TheBudget|Admission)' -v -count=1 -timeout 60m ./internal/model -rapid.checks=$(SOAK_CHECKS)
 

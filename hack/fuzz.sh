@@ -20,7 +20,7 @@ fi
 broken=()
 for test in "${tests[@]}"; do
 	echo "    $test"
-	go test -run '^$' -fuzz "^${test##*/}\$" -fuzztime "$time" "./${test%/*}" || broken+=("$test")
+	go test -run '^$' -fuzz "^${test##*/}\$" -fuzztime "$time" -fuzzminimizetime 10x "./${test%/*}" || broken+=("$test")
 done
 if ((${#broken[@]} > 0)); then
 	printf 'fuzz: %s is broken; its package has what by in testdata/fuzz\n' "${broken[@]}" >&2
