@@ -52,7 +52,7 @@ func (d *Door) Enter(ctx context.Context, pool Pool, caller netip.Addr, login Lo
 	}
 	config, err := pool.config(login)
 	if err != nil {
-		return nil, err
+		return nil, d.explain(ctx, pool, err)
 	}
 	inTime, stop := context.WithTimeout(ctx, d.Timeout)
 	defer stop()

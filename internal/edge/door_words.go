@@ -14,8 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-const codeInvalidPassword = "28P01"
-
 // authenticated has PgBouncer's ways to say that a user or a password is wrong in
 // PostgreSQL's one, in which drivers look for it. It tells nobody which of them it is.
 // Source: PgBouncer, messages of its client authentication.
@@ -59,7 +57,7 @@ func (d *Door) explain(ctx context.Context, pool Pool, err error) error {
 	case errors.As(err, &refused):
 		return inTheirWords(pool, refused)
 	case ctx.Err() != nil:
-		return &Refusal{Status: statusGone, Code: "57014", Message: "the client has gone"}
+		return &Refusal{Status: statusGone, Code: codeCanceled, Message: "the client has gone"}
 	case errors.Is(err, context.DeadlineExceeded), pgconn.Timeout(err):
 		return &Refusal{
 			Status: http.StatusGatewayTimeout, Code: codeConnectionFailure, RetryAfter: time.Second,
@@ -93,15 +91,15 @@ func inTheirWords(pool Pool, refused *pgconn.PgError) error {
 	}
 	switch message := refused.Message; {
 	case strings.HasPrefix(message, "no such database"):
-		return &pgconn.PgError{Severity: refused.Severity, SeverityUnlocalized: refused.SeverityUnlocalized, Code: "3D000", Message: message}
+		return &pgconn.PgError{Severity: refused.Severity, SeverityUnlocalized: refused.SeverityUnlocalized, Code: codeUnknownDatabase, Message: message}
 	case strings.HasPrefix(message, "client_login_timeout"), strings.HasPrefix(message, "query_wait_timeout"):
-		return unavailable(http.StatusGatewayTimeout, "57P03", "has had no server connection for a login")
+		return unavailable(http.StatusGatewayTimeout, codeNotNow, "has had no server connection for a login")
 	case message == "pooler is shutting down", message == "server shutting down":
-		return unavailable(http.StatusServiceUnavailable, "57P03", "has a pooler that is going away")
+		return unavailable(http.StatusServiceUnavailable, codeNotNow, "has a pooler that is going away")
 	case strings.HasPrefix(message, "server login has been failing"), strings.HasPrefix(message, "server login failed"), refused.Code == codeInvalidPassword:
 		return unavailable(http.StatusServiceUnavailable, codeConnectionFailure, "has a server that does not take its poolers' logins")
 	case strings.HasPrefix(message, "no more connections allowed"):
-		return unavailable(http.StatusServiceUnavailable, "53300", "has as many clients as it may")
+		return unavailable(http.StatusServiceUnavailable, codeTooMany, "has as many clients as it may")
 	}
 	return refused
 }

@@ -5,12 +5,8 @@ package edge
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"slices"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // connect takes a connection that was kept, or logs in. Logins take turns: while it waits
@@ -59,8 +55,11 @@ func (r *run) connect(ctx context.Context) (err error) {
 func (r *run) enter(ctx context.Context, key loginKey) (*kept, error) {
 	since := time.Now()
 	conn, err := r.http.Door.Enter(ctx, r.pool, r.caller, r.login)
-	if err != nil {
-		return nil, refused(ctx, err)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, err
 	}
 	conn.Frontend().SetMaxBodyLen(r.http.Limits.ResultBytes + messageOverhead)
 	return &kept{conn: conn, key: key, pool: r.pool, since: since, fresh: true, transaction: conn.TxStatus()}, nil
@@ -69,21 +68,6 @@ func (r *run) enter(ctx context.Context, key loginKey) (*kept, error) {
 // messageOverhead is what a message may have besides a row that is just within the
 // limit, in bytes.
 const messageOverhead = 64 << 10
-
-func refused(ctx context.Context, err error) error {
-	_, spoken := errors.AsType[*pgconn.PgError](err)
-	_, refusal := errors.AsType[*Refusal](err)
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case spoken, refusal:
-		return err
-	}
-	return &Refusal{
-		Status: http.StatusServiceUnavailable, Code: codeConnectionFailure, RetryAfter: time.Second,
-		Message: "the pool can not be reached",
-	}
-}
 
 // wait returns where a connection is handed over as soon as one is given back.
 func (k *keeper) wait(key loginKey) chan *kept {

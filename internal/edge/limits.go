@@ -107,7 +107,7 @@ func (l *Limiter) underWay(label string) int {
 
 func busy(after time.Duration, hint, message string, words ...any) *Refusal {
 	return &Refusal{
-		Status: http.StatusTooManyRequests, Code: "53300", RetryAfter: after,
+		Status: http.StatusTooManyRequests, Code: codeTooMany, RetryAfter: after,
 		Message: fmt.Sprintf(message, words...), Hint: hint,
 	}
 }

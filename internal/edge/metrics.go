@@ -74,8 +74,8 @@ const sqlStateLength = 5
 
 // ownCodes are the SQLSTATEs that the gateway ends WebSockets with.
 var ownCodes = []string{
-	"00000", "08004", codeConnectionFailure, codeProtocolViolation, codeUnsupported, "28000", codeInvalidPassword,
-	"3D000", "53300", codeLimit, "57014", "57P01", "57P03", "57P05",
+	codeCompletion, codeConnectionRejected, codeConnectionFailure, codeProtocolViolation, codeUnsupported, codeInvalidAuthorization, codeInvalidPassword,
+	codeUnknownDatabase, codeTooMany, codeLimit, codeCanceled, codeShutdown, codeNotNow, codeIdle,
 }
 
 // FailedLogin counts a login with a wrong user or password; see Door.Failed.

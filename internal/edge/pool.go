@@ -72,7 +72,7 @@ func (d *Directory) Find(host string) (Pool, error) {
 		return pool, nil
 	}
 	return Pool{}, &Refusal{
-		Status: http.StatusNotFound, Code: "08004",
+		Status: http.StatusNotFound, Code: codeConnectionRejected,
 		Message: fmt.Sprintf("the gateway serves no pool at %q", host),
 		Hint:    "The host is NAME." + d.Domain + ", as the pool's status.urls.edge has it; spec.edge.mode must be Enabled.",
 	}

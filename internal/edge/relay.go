@@ -140,7 +140,7 @@ func (s *session) dry() error {
 		return errOver // And no nil: it would have the way down go on.
 	default:
 		return &Refusal{
-			Code:    connectionFailure,
+			Code:    codeConnectionFailure,
 			Message: "the pooler has closed the connection",
 			Hint:    fmt.Sprintf("Connect again. Pool %s may have restarted, or have ended an idle client.", s.pool.Label),
 		}

@@ -9,7 +9,7 @@ import "net/http"
 func (s *Server) EndWebSocket(end WebSocketEnd) {
 	code := end.Code
 	if code == "" {
-		code = "00000" // successful_completion
+		code = codeCompletion
 	}
 	s.tell(&visit{
 		kind: kindWebSocket, method: http.MethodGet, pool: end.Pool, caller: end.Caller.String(), code: code,

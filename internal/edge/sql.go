@@ -144,7 +144,7 @@ func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, form form, buffers
 
 func unready(pool Pool) *Refusal {
 	return &Refusal{
-		Status: http.StatusServiceUnavailable, Code: "57P03", RetryAfter: time.Second,
+		Status: http.StatusServiceUnavailable, Code: codeNotNow, RetryAfter: time.Second,
 		Message: fmt.Sprintf("pool %s is not ready: %s", pool.Label, pool.Unready),
 		Hint:    "The pool's conditions say more.",
 	}
@@ -189,7 +189,7 @@ func (h *HTTP) resultTooLarge() *Refusal {
 
 func (h *HTTP) tooSlow() *Refusal {
 	return &Refusal{
-		Status: http.StatusGatewayTimeout, Code: "57014",
+		Status: http.StatusGatewayTimeout, Code: codeCanceled,
 		Message: fmt.Sprintf("the request took longer than %v, and was cancelled", h.Limits.Timeout),
 		Hint:    "Make it faster, or raise the gateway's --request-timeout.",
 	}

@@ -116,7 +116,7 @@ func (r *run) inTransaction(ctx context.Context, s statement) error {
 		return err
 	}
 	if r.conn.transaction == idle {
-		refusal := badRequest("2D000", "a statement of the batch ends the transaction that the batch is")
+		refusal := badRequest(codeTransactionEnded, "a statement of the batch ends the transaction that the batch is")
 		refusal.Hint = "Leave BEGIN, COMMIT and ROLLBACK out of it: the gateway sends them."
 		return refusal
 	}

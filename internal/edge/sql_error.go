@@ -14,16 +14,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// SQLSTATEs (PostgreSQL documentation, Appendix A).
-const (
-	codeProtocolViolation = "08P01"
-	codeConnectionFailure = "08006"
-	codeUnsupported       = "0A000"
-	codeEncoding          = "22021"
-	codeLimit             = "54000"
-	codeInternal          = "XX000"
-)
-
 // statusGone is for the access log alone: the client does not wait for an answer.
 const statusGone = 499
 

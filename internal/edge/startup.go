@@ -62,7 +62,7 @@ func readOpening(client io.ReadWriter) (pgproto3.FrontendMessage, error) {
 func decodeStartup(packet []byte) (*pgproto3.StartupMessage, error) {
 	version := binary.BigEndian.Uint32(packet)
 	if version>>16 != protocol3 {
-		return nil, &ending{status: websocket.StatusNormalClosure, response: fatal(featureNotSupported,
+		return nil, &ending{status: websocket.StatusNormalClosure, response: fatal(codeUnsupported,
 			fmt.Sprintf("unsupported frontend protocol %d.%d: the gateway supports 3.0", version>>16, version&0xffff))}
 	}
 	binary.BigEndian.PutUint32(packet, pgproto3.ProtocolVersion30)
@@ -103,7 +103,7 @@ func loginOf(startup *pgproto3.StartupMessage) (Login, error) {
 		}
 	}
 	if login.User == "" {
-		return Login{}, &ending{status: websocket.StatusNormalClosure, response: fatal(invalidAuthorization,
+		return Login{}, &ending{status: websocket.StatusNormalClosure, response: fatal(codeInvalidAuthorization,
 			"no PostgreSQL user name specified in startup packet")}
 	}
 	if login.Database == "" {
@@ -134,7 +134,7 @@ func askPassword(client io.ReadWriter, prelude []byte) (string, error) {
 		return "", violation("a password message is malformed")
 	}
 	if password == "" {
-		return "", &ending{status: websocket.StatusNormalClosure, response: fatal(invalidPassword, "the password is empty")}
+		return "", &ending{status: websocket.StatusNormalClosure, response: fatal(codeInvalidPassword, "the password is empty")}
 	}
 	return password, nil
 }
@@ -166,5 +166,5 @@ func cut(err error) error {
 }
 
 func violation(words string) error {
-	return &ending{status: websocket.StatusProtocolError, response: fatal(protocolViolation, words)}
+	return &ending{status: websocket.StatusProtocolError, response: fatal(codeProtocolViolation, words)}
 }

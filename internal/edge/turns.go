@@ -170,7 +170,7 @@ func (t *turns) book(a attempt, now time.Time) (time.Duration, error) {
 	}
 	if wait = max(wait, forOthers); wait > patience {
 		return 0, &Refusal{
-			Status: http.StatusTooManyRequests, Code: "28000", RetryAfter: wait,
+			Status: http.StatusTooManyRequests, Code: codeInvalidAuthorization, RetryAfter: wait,
 			Message: fmt.Sprintf("too many logins have failed, from your address or as this user; try again in %v", wait.Round(time.Second)),
 		}
 	}

@@ -13,20 +13,6 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-// SQLSTATEs of what the gateway itself ends sessions with (PostgreSQL documentation,
-// Appendix A).
-const (
-	protocolViolation    = "08P01"
-	connectionFailure    = "08006"
-	featureNotSupported  = "0A000"
-	invalidAuthorization = "28000"
-	invalidPassword      = "28P01"
-	programLimitExceeded = "54000"
-	queryCanceled        = "57014"
-	adminShutdown        = "57P01"
-	idleSessionTimeout   = "57P05"
-)
-
 // ending is how a session ends: with words in PostgreSQL's terms where there is
 // something to say, and the WebSocket's close status.
 type ending struct {
@@ -50,7 +36,7 @@ func fatal(code, message string) *pgproto3.ErrorResponse {
 func shutdown() *ending {
 	return &ending{
 		status:   websocket.StatusGoingAway,
-		response: fatal(adminShutdown, "terminating connection, for the gateway is shutting down"),
+		response: fatal(codeShutdown, "terminating connection, for the gateway is shutting down"),
 	}
 }
 
@@ -80,7 +66,7 @@ func responseOf(err error) *pgproto3.ErrorResponse {
 		response.Detail, response.Hint = refused.Detail, refused.Hint
 		return response
 	}
-	return fatal(connectionFailure, "the pool can not be reached")
+	return fatal(codeConnectionFailure, "the pool can not be reached")
 }
 
 // late turns a timeout of the handshake into words.
@@ -90,6 +76,6 @@ func late(err error, limit time.Duration) error {
 	}
 	return &ending{
 		status:   websocket.StatusNormalClosure,
-		response: fatal(queryCanceled, "the client sent no startup packet and password within "+limit.String()),
+		response: fatal(codeCanceled, "the client sent no startup packet and password within "+limit.String()),
 	}
 }

@@ -47,7 +47,7 @@ func (s *stream) wait() error {
 		return fmt.Errorf("waiting for the client: %w", errors.Join(err, errGone))
 	}
 	if kind != websocket.MessageBinary {
-		return &ending{status: websocket.StatusUnsupportedData, response: fatal(protocolViolation,
+		return &ending{status: websocket.StatusUnsupportedData, response: fatal(codeProtocolViolation,
 			"a text message came in, where PostgreSQL's protocol travels in binary messages")}
 	}
 	s.message, s.read = message, 0
@@ -59,7 +59,7 @@ func (s *stream) take(p []byte) (int, error) {
 	n, err := s.message.Read(p)
 	s.read += int64(n)
 	if s.limit > 0 && s.read > s.limit {
-		return 0, &ending{status: websocket.StatusMessageTooBig, response: fatal(programLimitExceeded,
+		return 0, &ending{status: websocket.StatusMessageTooBig, response: fatal(codeLimit,
 			fmt.Sprintf("a WebSocket message is longer than %d bytes; PostgreSQL's messages may be split over several", s.limit))}
 	}
 	if errors.Is(err, io.EOF) {

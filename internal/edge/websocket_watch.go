@@ -50,7 +50,7 @@ func (s *session) look(ctx context.Context) bool {
 	case s.limits.Idle > 0 && waiting && still >= s.limits.Idle:
 		s.end(&ending{
 			status:   websocket.StatusNormalClosure,
-			response: fatal(idleSessionTimeout, "terminating connection, for it was idle for "+s.limits.Idle.String()),
+			response: fatal(codeIdle, "terminating connection, for it was idle for "+s.limits.Idle.String()),
 		})
 		return false
 	case still < s.limits.Ping || s.passing.Load() > 0:
