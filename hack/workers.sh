@@ -11,11 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 dir=$1
 
-if ! command -v npm >/dev/null; then
-	echo "installing Node.js and npm to run Workers"
-	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm ca-certificates >/dev/null
-fi
+hack/npm.sh "run Workers"
 mkdir -p "$dir"
 cp -r hack/e2e/edge/testdata/workers/. "$dir"
 cd "$dir"
