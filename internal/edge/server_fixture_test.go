@@ -4,7 +4,6 @@
 package edge_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -30,27 +29,9 @@ type front struct {
 	Client           *http.Client
 	// certificate and key are the files that it reads.
 	certificate, key string
-	log              words
+	log              testenv.Buffer
 	// end has it shut down; the error is that of Run.
 	end func() error
-}
-
-// words is a log that may be read while it is written.
-type words struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (w *words) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.Write(p)
-}
-
-func (w *words) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
 }
 
 // aFront speaks TLS to clients that trust its authority, for any host under the domain.

@@ -4,7 +4,6 @@
 package pooler_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -42,7 +41,7 @@ type pod struct {
 	t       *testing.T
 	uid     string
 	options pooler.Options
-	log     *lockedBuffer
+	log     *testenv.Buffer
 	// granted and peers are the pod's annotations.
 	granted, peers string
 	// as is what all clients have in common; nil is nothing.
@@ -60,7 +59,7 @@ func aPod(t *testing.T) *pod {
 	t.Helper()
 	root := testenv.Rootfs(t, "pgbouncer")
 	outside, _ := testenv.RunDir(t, root)
-	p := &pod{t: t, uid: "uid-of-" + filepath.Base(outside), log: &lockedBuffer{}}
+	p := &pod{t: t, uid: "uid-of-" + filepath.Base(outside), log: &testenv.Buffer{}}
 	p.options = pooler.Options{
 		ConfigDir: t.TempDir(), PodDir: t.TempDir(), RunDir: outside, Root: root,
 		ClientPort:    testenv.FreePort(t),
@@ -400,22 +399,4 @@ func (l *load) end(t *testing.T) {
 	if l.queries == 0 {
 		t.Error("no query was run")
 	}
-}
-
-// lockedBuffer is a bytes.Buffer for several goroutines.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(data []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(data)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
 }

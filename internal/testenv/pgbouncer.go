@@ -4,7 +4,6 @@
 package testenv
 
 import (
-	"bytes"
 	"context"
 	"net"
 	"os"
@@ -27,7 +26,7 @@ type PgBouncerServer struct {
 
 	root, outside string
 	paths         pgbouncer.Paths
-	log           lockedBuffer
+	log           Buffer
 	// end kills the process and waits for it.
 	end func()
 }
@@ -166,22 +165,4 @@ func dialInside(root string, requests <-chan dialRequest, started chan<- error) 
 		conn, err := new(net.Dialer).DialContext(r.ctx, r.network, r.address)
 		r.answer <- dialAnswer{conn, err}
 	}
-}
-
-// lockedBuffer is a bytes.Buffer for several goroutines.
-type lockedBuffer struct {
-	mu     sync.Mutex
-	buffer bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buffer.String()
 }

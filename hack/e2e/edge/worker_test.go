@@ -18,9 +18,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"github.com/poolfleet/poolfleet/internal/testenv"
 )
 
 // bundles is where `make e2e-edge` puts what it makes of testdata/workers.
@@ -45,26 +46,7 @@ type surroundings struct {
 type worker struct {
 	url    string
 	client *http.Client
-	said   *words
-}
-
-// words are what a process says on its standard error.
-type words struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-// Write adds to them.
-func (w *words) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.Write(p)
-}
-
-func (w *words) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
+	said   *testenv.Buffer
 }
 
 // problem is what an application sees of an error.
@@ -81,7 +63,7 @@ func (p *problem) Error() string {
 func startWorker(t *testing.T, s surroundings) *worker {
 	t.Helper()
 	cmd := workerCommand(t, s)
-	said := &words{}
+	said := &testenv.Buffer{}
 	cmd.Stderr = said
 	input, err := cmd.StdinPipe()
 	if err != nil {
