@@ -136,7 +136,7 @@ func TestTheLookAndPgBouncerAgreeOnEveryModeAndEveryServer(t *testing.T) {
 				t.Errorf("%s to the server %q: want %v\nlook: %v\nPgBouncer: %v", way, name, ok, looked, pooled)
 			}
 			if says := saysOf[way+" to "+name]; looked != nil && !strings.Contains(looked.Error(), says) {
-				t.Errorf("%s to the server %q: the look says %q, want %q in it", way, name, looked, says)
+				t.Errorf("%s to the server %q: the look says %q, want %q in it (%v)", way, name, looked, says, errors.Unwrap(looked))
 			}
 		}
 	}

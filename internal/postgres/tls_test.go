@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/poolfleet/poolfleet/internal/testenv"
 )
 
@@ -195,5 +197,56 @@ func writeReadable(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What a server said before it went is heard, even if it went before it was written to.
+func TestALastWordIsHeard(t *testing.T) {
+	t.Parallel()
+	server, arrived := listen(t), make(chan struct{})
+	go func() {
+		conn, err := server.Accept()
+		if err != nil {
+			return
+		}
+		<-arrived
+		_, _ = conn.Write([]byte("N"))
+		_ = conn.(*net.TCPConn).SetLinger(0)
+		_ = conn.Close()
+	}()
+	conn, err := (&Observer{}).dialer(new(attempt))(t.Context(), "tcp", server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	close(arrived)
+	awaitReset(t, conn.(*listener).Conn)
+	if _, err := conn.Write([]byte("is anybody there?")); err != nil {
+		t.Errorf("writing: %v", err)
+	}
+	word := make([]byte, 1)
+	if n, err := conn.Read(word); n != 1 || word[0] != 'N' {
+		t.Errorf("the last word: %q, %v", word[:n], err)
+	}
+}
+
+// awaitReset waits until the kernel knows that the other side has ended the connection.
+func awaitReset(t *testing.T, conn net.Conn) {
+	t.Helper()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for state := uint8(unix.BPF_TCP_ESTABLISHED); state != unix.BPF_TCP_CLOSE; time.Sleep(time.Millisecond) {
+		if err := t.Context().Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := raw.Control(func(fd uintptr) {
+			if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+				state = info.State
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
