@@ -211,7 +211,9 @@ func TestALastWordIsHeard(t *testing.T) {
 		}
 		<-arrived
 		_, _ = conn.Write([]byte("N"))
-		_ = conn.(*net.TCPConn).SetLinger(0)
+		if tcp, ok := conn.(*net.TCPConn); ok {
+			_ = tcp.SetLinger(0)
+		}
 		_ = conn.Close()
 	}()
 	conn, err := (&Observer{}).dialer(new(attempt))(t.Context(), "tcp", server.Addr().String())
@@ -220,7 +222,7 @@ func TestALastWordIsHeard(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	close(arrived)
-	awaitReset(t, conn.(*listener).Conn)
+	awaitReset(t, conn)
 	if _, err := conn.Write([]byte("is anybody there?")); err != nil {
 		t.Errorf("writing: %v", err)
 	}
@@ -233,7 +235,15 @@ func TestALastWordIsHeard(t *testing.T) {
 // awaitReset waits until the kernel knows that the other side has ended the connection.
 func awaitReset(t *testing.T, conn net.Conn) {
 	t.Helper()
-	raw, err := conn.(*net.TCPConn).SyscallConn()
+	heard, ok := conn.(*listener)
+	if !ok {
+		t.Fatalf("a %T", conn)
+	}
+	tcp, ok := heard.Conn.(*net.TCPConn)
+	if !ok {
+		t.Fatalf("a %T", heard.Conn)
+	}
+	raw, err := tcp.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
