@@ -7,11 +7,12 @@
 package apikey
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"strings"
 	"unicode"
@@ -25,6 +26,7 @@ const MaxLength = 4096
 const (
 	prefix      = "pf1_"
 	lengthBytes = 2
+	sumBytes    = 4
 )
 
 // What is wrong with a key. Neither error quotes it.
@@ -59,17 +61,16 @@ func (k *Key) fields() []*string {
 }
 
 // String is the key as a client sends it: a prefix that names the format, and base64url
-// of the fields, each behind its length, and of their CRC-32. The checksum tells a key
-// that was cut from one that was revoked; it proves nothing. String is empty for a key
-// that Parse would refuse.
+// of the fields, each behind its length, and of the beginning of their SHA-256. That
+// tells a key that was cut from one that was revoked; it proves nothing. String is empty
+// for a key that Parse would refuse.
 func (k Key) String() string {
 	var body []byte
 	for _, field := range k.fields() {
 		body = binary.BigEndian.AppendUint16(body, uint16(min(len(*field), MaxLength)))
 		body = append(body, *field...)
 	}
-	body = binary.BigEndian.AppendUint32(body, crc32.ChecksumIEEE(body))
-	if text := prefix + encoding.EncodeToString(body); k.valid() && len(text) <= MaxLength {
+	if text := prefix + encoding.EncodeToString(append(body, sum(body)...)); k.valid() && len(text) <= MaxLength {
 		return text
 	}
 	return ""
@@ -85,11 +86,11 @@ func Parse(text string) (Key, error) {
 		return Key{}, ErrDamaged
 	}
 	body, err := encoding.DecodeString(text[len(prefix):])
-	if err != nil || len(body) < crc32.Size {
+	if err != nil || len(body) < sumBytes {
 		return Key{}, ErrDamaged
 	}
-	body, sum := body[:len(body)-crc32.Size], body[len(body)-crc32.Size:]
-	if crc32.ChecksumIEEE(body) != binary.BigEndian.Uint32(sum) {
+	body, end := body[:len(body)-sumBytes], body[len(body)-sumBytes:]
+	if !bytes.Equal(sum(body), end) {
 		return Key{}, ErrDamaged
 	}
 	// That the key spells itself so leaves no second text for it: caches compare texts.
@@ -97,6 +98,12 @@ func Parse(text string) (Key, error) {
 		return key, nil
 	}
 	return Key{}, ErrDamaged
+}
+
+// sum is what JavaScript's and a shell's own means can make, too.
+func sum(body []byte) []byte {
+	digest := sha256.Sum256(body)
+	return digest[:sumBytes]
 }
 
 // split reads the fields of a body that holds them and nothing else.
