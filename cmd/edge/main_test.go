@@ -26,14 +26,14 @@ func TestTheCommandLineSaysHowTheGatewayRuns(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	limits := edge.DefaultHTTPLimits
-	limits.RequestBytes, limits.ResultBytes, limits.Timeout, limits.Kept, limits.KeptFor = 1, 2, 3*time.Second, 4, 5*time.Second
+	kept := edge.DefaultKeptLimits
+	kept.Idle, kept.For = 4, 5*time.Second
 	want := options{
 		domain: "edge.example.com", listen: ":8443", metricsAddress: ":1", plainHTTP: true,
 		namespaces: []string{"web", "shop"}, logLevel: slog.LevelDebug,
 		trustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
 		loginTimeout:   11 * time.Second, shutdownDelay: 12 * time.Second, shutdownTimeout: 13 * time.Second,
-		http: limits, webSocket: edge.WebSocketLimits{Idle: 6 * time.Second, Message: 7},
+		http: edge.HTTPLimits{RequestBytes: 1, ResultBytes: 2, Timeout: 3 * time.Second}, kept: kept, webSocket: edge.WebSocketLimits{Idle: 6 * time.Second, Message: 7},
 		caller: edge.CallerLimits{Concurrency: 8, Rate: 9.5, Burst: 10},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {

@@ -27,12 +27,13 @@ type options struct {
 	loginTimeout, shutdownDelay, shutdownTimeout time.Duration
 
 	http      edge.HTTPLimits
+	kept      edge.KeptLimits
 	webSocket edge.WebSocketLimits
 	caller    edge.CallerLimits
 }
 
 func parse(args []string) (options, error) {
-	o := options{http: edge.DefaultHTTPLimits, caller: edge.DefaultCallerLimits}
+	o := options{http: edge.DefaultHTTPLimits, kept: edge.DefaultKeptLimits, caller: edge.DefaultCallerLimits}
 	flags := flag.NewFlagSet("edge", flag.ExitOnError)
 	flags.StringVar(&o.domain, "domain", "", "Domain under which pools are served, as LABEL.DOMAIN. Required.")
 	flags.StringVar(&o.listen, "listen", ":8443", "Address for clients.")
@@ -64,8 +65,8 @@ func limitFlags(flags *flag.FlagSet, o *options) {
 	flags.IntVar(&o.http.RequestBytes, "max-request-bytes", o.http.RequestBytes, "Bytes of a request's body.")
 	flags.IntVar(&o.http.ResultBytes, "max-result-bytes", o.http.ResultBytes, "Bytes of an answer's body.")
 	flags.DurationVar(&o.http.Timeout, "request-timeout", o.http.Timeout, "How long a request may take.")
-	flags.IntVar(&o.http.Kept, "max-kept-connections", o.http.Kept, "Connections to poolers that are kept between requests.")
-	flags.DurationVar(&o.http.KeptFor, "keep-connections-for", o.http.KeptFor, "How long they are kept, and a password may go on working that the pool takes no more.")
+	flags.IntVar(&o.kept.Idle, "max-kept-connections", o.kept.Idle, "Connections to poolers that are kept between requests.")
+	flags.DurationVar(&o.kept.For, "keep-connections-for", o.kept.For, "How long they are kept, and a password may go on working that the pool takes no more.")
 	flags.DurationVar(&o.webSocket.Idle, "websocket-idle-timeout", 0, "How long a WebSocket may be idle; 0 for ever.")
 	flags.Int64Var(&o.webSocket.Message, "max-message-bytes", 0, "Bytes of a WebSocket message; 0 for any.")
 	flags.IntVar(&o.caller.Concurrency, "caller-concurrency", o.caller.Concurrency, "Requests and WebSockets of one caller at a time; 0 for any.")
@@ -98,7 +99,7 @@ func (o *options) checkLimits() error {
 		}
 	}
 	for name, value := range map[string]int64{
-		"max-kept-connections": int64(o.http.Kept), "keep-connections-for": int64(o.http.KeptFor), "shutdown-delay": int64(o.shutdownDelay),
+		"max-kept-connections": int64(o.kept.Idle), "keep-connections-for": int64(o.kept.For), "shutdown-delay": int64(o.shutdownDelay),
 		"websocket-idle-timeout": int64(o.webSocket.Idle), "max-message-bytes": o.webSocket.Message,
 		"caller-concurrency": int64(o.caller.Concurrency), "caller-rate": int64(o.caller.Rate), "caller-burst": int64(o.caller.Burst),
 	} {
@@ -118,7 +119,8 @@ func (o *options) server(directory *edge.Directory, log *slog.Logger) (server *e
 		}
 	}
 	door, limiter := &edge.Door{Timeout: o.loginTimeout}, &edge.Limiter{Caller: o.caller}
-	sql := &edge.HTTP{Directory: directory, Door: door, Limiter: limiter, Limits: o.http}
+	connections := &edge.Connections{Directory: directory, Door: door, Limits: o.kept}
+	sql := &edge.HTTP{Directory: directory, Connections: connections, Limiter: limiter, Limits: o.http}
 	sockets := &edge.WebSocket{Directory: directory, Door: door, Limiter: limiter, Limits: o.webSocket}
 	server = &edge.Server{
 		SQL: sql, WebSocket: sockets, Callers: edge.Callers{Trusted: o.trustedProxies},
@@ -127,7 +129,7 @@ func (o *options) server(directory *edge.Directory, log *slog.Logger) (server *e
 		Log: log, AccessLog: o.accessLog,
 	}
 	door.Failed, door.Log, sockets.Ended = server.Metrics.FailedLogin, log, server.EndWebSocket
-	return server, sql.Close, nil
+	return server, connections.Close, nil
 }
 
 func prefixes(list string) ([]netip.Prefix, error) {

@@ -102,9 +102,10 @@ func (j gatewayJob) server() (*edge.Server, error) {
 	directory := &edge.Directory{Domain: j.Domain}
 	directory.Replace(map[string]edge.Pool{j.Pool.Label: j.Pool})
 	door, limiter := &edge.Door{Timeout: time.Minute}, &edge.Limiter{}
+	connections := &edge.Connections{Directory: directory, Door: door, Limits: edge.DefaultKeptLimits}
 	sockets := &edge.WebSocket{Directory: directory, Door: door, Limiter: limiter}
 	server := &edge.Server{
-		SQL:       &edge.HTTP{Directory: directory, Door: door, Limiter: limiter, Limits: edge.DefaultHTTPLimits},
+		SQL:       &edge.HTTP{Directory: directory, Connections: connections, Limiter: limiter, Limits: edge.DefaultHTTPLimits},
 		WebSocket: sockets, Metrics: edge.NewMetrics(directory, limiter, sockets.Open), Certificate: certificate,
 		Ready: func() error { return nil }, Timeout: time.Second, Shutdown: sockets.Shutdown,
 		// As installed: a line for each request, to where nobody reads it here.

@@ -33,8 +33,8 @@ const (
 
 type visitKey struct{}
 
-// found notes, for the access log and the metrics, which pool a request is for.
-func found(ctx context.Context, pool Pool) {
+// Found notes, for the access log and the metrics, which pool a request is for.
+func Found(ctx context.Context, pool Pool) {
 	if v, ok := ctx.Value(visitKey{}).(*visit); ok {
 		v.pool = pool
 	}

@@ -20,7 +20,7 @@ type Callers struct {
 // Of is who sends a request: the peer, or where that is a trusted proxy, the last
 // address of X-Forwarded-For that is none. What stands before it anybody can write.
 func (c Callers) Of(r *http.Request) netip.Addr {
-	caller := callerOf(r)
+	caller := CallerOf(r)
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		if !c.trust(caller) {
@@ -49,8 +49,9 @@ func addressIn(hop string) (netip.Addr, error) {
 	return plain(address), err
 }
 
-// callerOf is the peer of a request. The Server has put the caller there.
-func callerOf(r *http.Request) netip.Addr {
+// CallerOf is who sends a request that the Server has handed on: it has put the caller in
+// the place of the peer.
+func CallerOf(r *http.Request) netip.Addr {
 	address, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}

@@ -125,19 +125,19 @@ func (k *keeper) set(key loginKey, shelf []*kept) {
 }
 
 // give keeps a connection, or closes it where it may not be kept.
-func (k *keeper) give(ctx context.Context, c *kept, limits HTTPLimits, sweep func()) {
-	if c.pool.Session || time.Since(c.since) >= limits.KeptFor || !c.usable() || !k.push(c, limits, sweep) {
+func (k *keeper) give(ctx context.Context, c *kept, limits KeptLimits, sweep func()) {
+	if c.pool.Session || time.Since(c.since) >= limits.For || !c.usable() || !k.push(c, limits, sweep) {
 		c.close(ctx)
 	}
 }
 
-func (k *keeper) push(c *kept, limits HTTPLimits, sweep func()) bool {
+func (k *keeper) push(c *kept, limits KeptLimits, sweep func()) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.hand(c) {
 		return true
 	}
-	if k.closed || k.total >= limits.Kept || len(k.idle[c.key]) >= limits.KeptPerLogin {
+	if k.closed || k.total >= limits.Idle || len(k.idle[c.key]) >= limits.PerLogin {
 		return false
 	}
 	if k.idle == nil {

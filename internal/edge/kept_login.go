@@ -12,62 +12,57 @@ import (
 // connect takes a connection that was kept, or logs in. Logins take turns: while it waits
 // it takes what another request with the same login has done with, if that is sooner, so
 // that a rush needs few logins.
-func (r *run) connect(ctx context.Context) (err error) {
-	keeper, key := &r.http.kept, r.http.kept.keyOf(r.pool, r.login)
-	if r.pool.Session {
-		r.conn, err = r.enter(ctx, key)
+func (c *Conn) connect(ctx context.Context) (err error) {
+	keeper := &c.from.kept
+	if c.pool.Session {
+		c.on, err = c.enter(ctx)
 		return err
 	}
-	if r.conn = keeper.take(ctx, key, r.http.Limits.KeptFor); r.conn != nil {
+	if c.on = keeper.take(ctx, c.key, c.from.Limits.For); c.on != nil {
 		return nil
 	}
-	handed := keeper.wait(key)
+	handed := keeper.wait(c.key)
 	entering, stop := context.WithCancel(ctx)
 	entered := make(chan *kept)
 	failed := make(chan error, 1)
 	go func() {
-		c, err := r.enter(entering, key)
+		k, err := c.enter(entering)
 		if err != nil {
 			failed <- err
 			return
 		}
 		select {
-		case entered <- c:
+		case entered <- k:
 		case <-entering.Done():
-			c.fresh = false
-			r.http.keep(ctx, c)
+			k.fresh = false
+			c.from.keep(ctx, k)
 		}
 	}()
 	select {
-	case r.conn = <-handed:
-	case r.conn = <-entered:
+	case c.on = <-handed:
+	case c.on = <-entered:
 	case err = <-failed:
 	case <-ctx.Done():
 		err = context.Cause(ctx)
 	}
 	stop()
-	if late := keeper.unwait(key, handed); late != nil {
-		r.http.keep(ctx, late)
+	if late := keeper.unwait(c.key, handed); late != nil {
+		c.from.keep(ctx, late)
 	}
 	return err
 }
 
-func (r *run) enter(ctx context.Context, key loginKey) (*kept, error) {
+func (c *Conn) enter(ctx context.Context) (*kept, error) {
 	since := time.Now()
-	conn, err := r.http.Door.Enter(ctx, r.pool, r.caller, r.login)
+	conn, err := c.from.Door.Enter(ctx, c.pool, c.caller, c.login)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case err != nil:
 		return nil, err
 	}
-	conn.Frontend().SetMaxBodyLen(r.http.Limits.ResultBytes + messageOverhead)
-	return &kept{conn: conn, key: key, pool: r.pool, since: since, fresh: true, transaction: conn.TxStatus()}, nil
+	return &kept{conn: conn, key: c.key, pool: c.pool, since: since, fresh: true, transaction: conn.TxStatus()}, nil
 }
-
-// messageOverhead is what a message may have besides a row that is just within the
-// limit, in bytes.
-const messageOverhead = 64 << 10
 
 // wait returns where a connection is handed over as soon as one is given back.
 func (k *keeper) wait(key loginKey) chan *kept {

@@ -196,7 +196,7 @@ func TestInSessionModeNothingIsKept(t *testing.T) {
 
 func TestAPasswordThatWasReplacedWorksNoLongerThanConnectionsAreKept(t *testing.T) {
 	const lifetime = 2 * time.Second
-	g := aGate(t, aSite(t), func(l *edge.HTTPLimits) { l.KeptFor = lifetime })
+	g := aGate(t, aSite(t), func(h *edge.HTTP) { h.Connections.Limits.For = lifetime })
 	g.rows(t, "select 1")
 	g.Rendering.Config.Users[0].Password = "its successor"
 	g.rewrite(t)
@@ -221,7 +221,7 @@ func TestConnectionsAreClosedWithTheirPool(t *testing.T) {
 		"it is gone":            func() { g.Directory.Replace(nil) },
 		"its address changed":   func() { g.Pool.Address = "127.0.0.1:1"; g.list() },
 		"its authority changed": func() { g.Pool.Authority = "another"; g.list() },
-		"the gateway ends":      func() { g.HTTP.Close() },
+		"the gateway ends":      func() { g.HTTP.Connections.Close() },
 	} {
 		before := g.Pool
 		h := aGate(t, g.site)
@@ -239,7 +239,7 @@ func TestConnectionsAreClosedWithTheirPool(t *testing.T) {
 
 func TestNoMoreIsKeptThanTheLimits(t *testing.T) {
 	s := aSite(t)
-	g := aGate(t, s, func(l *edge.HTTPLimits) { l.Kept, l.KeptPerLogin = 3, 2 })
+	g := aGate(t, s, func(h *edge.HTTP) { h.Connections.Limits.Idle, h.Connections.Limits.PerLogin = 3, 2 })
 	g.together(t, 10, "select pg_sleep(0.1)")
 	eventually(t, "two connections are kept", func() bool { return len(g.clients(t)) == 2 })
 	for _, name := range []string{"a", "b"} {

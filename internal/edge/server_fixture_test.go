@@ -45,7 +45,8 @@ func aFront(t testing.TB, directory *edge.Directory, options ...func(*edge.Serve
 		t.Fatal(err)
 	}
 	door, limiter := &edge.Door{Timeout: patience}, &edge.Limiter{}
-	sql := &edge.HTTP{Directory: directory, Door: door, Limiter: limiter, Limits: edge.DefaultHTTPLimits}
+	connections := connectionsTo(directory, door)
+	sql := &edge.HTTP{Directory: directory, Connections: connections, Limiter: limiter, Limits: edge.DefaultHTTPLimits}
 	sockets := &edge.WebSocket{Directory: directory, Door: door, Limiter: limiter}
 	f.Server = &edge.Server{
 		SQL: sql, WebSocket: sockets, Metrics: edge.NewMetrics(directory, limiter, sockets.Open), Certificate: certificate,
@@ -68,7 +69,7 @@ func aFront(t testing.TB, directory *edge.Directory, options ...func(*edge.Serve
 		if err := f.end(); err != nil {
 			t.Errorf("shutting down: %v", err)
 		}
-		sql.Close()
+		connections.Close()
 	})
 	return f
 }

@@ -15,8 +15,7 @@ import (
 	"time"
 )
 
-// HTTPLimits bound what a request for POST /sql may cost, and what is kept between
-// requests. Each has to be set.
+// HTTPLimits bound what a request may cost. Each has to be set.
 type HTTPLimits struct {
 	// RequestBytes bounds a request's body. Beyond it is HTTP status 413.
 	RequestBytes int
@@ -26,41 +25,22 @@ type HTTPLimits struct {
 	// Timeout bounds a request, from its first byte to the end of its last statement.
 	// Beyond it is HTTP status 504, and the statement is cancelled at the server.
 	Timeout time.Duration
-	// Kept bounds the idle connections to poolers, KeptPerLogin those of one user,
-	// password and database of a pool.
-	Kept         int
-	KeptPerLogin int
-	// KeptFor is the age at which a connection is closed, counted from its login and
-	// used or not. It is for how long a password may go on working that the pool takes
-	// no more.
-	KeptFor time.Duration
 }
 
 // DefaultHTTPLimits are those of Neon's own proxy for bodies (10 MiB each), and a
 // minute.
-var DefaultHTTPLimits = HTTPLimits{
-	RequestBytes: 10 << 20, ResultBytes: 10 << 20, Timeout: time.Minute,
-	Kept: 1024, KeptPerLogin: 64, KeptFor: time.Minute,
-}
+var DefaultHTTPLimits = HTTPLimits{RequestBytes: 10 << 20, ResultBytes: 10 << 20, Timeout: time.Minute}
 
 // HTTP serves POST /sql as the Neon serverless driver (@neondatabase/serverless 1.2.0)
 // calls it: a statement, or several as one transaction, on one connection to a pooler
 // for as long as the request lasts. Statements go by the extended protocol and are
 // never named, so one connection in transaction mode is all that a request needs.
-//
-// Connections that have nothing of a request left are kept for the next request with
-// the same login, which then needs no SCRAM. See HTTPLimits.KeptFor for how long.
 type HTTP struct {
-	Directory *Directory
-	Door      *Door
-	Limiter   *Limiter
-	Limits    HTTPLimits
-
-	kept keeper
+	Directory   *Directory
+	Connections *Connections
+	Limiter     *Limiter
+	Limits      HTTPLimits
 }
-
-// Close closes the connections that are kept, and keeps none from now on.
-func (h *HTTP) Close() { h.kept.close() }
 
 // ServeHTTP answers POST with rows or an error in the driver's form, and OPTIONS as
 // browsers ask before they POST.
@@ -120,15 +100,14 @@ func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, form form, buffers
 	if err != nil {
 		return err
 	}
-	found(r.Context(), pool)
-	found(r.Context(), pool)
+	Found(r.Context(), pool)
 	if pool.Unready != "" {
 		return unready(pool)
 	}
 	if r.ContentLength > int64(h.Limits.RequestBytes) {
 		return h.requestTooLarge()
 	}
-	caller := callerOf(r)
+	caller := CallerOf(r)
 	release, err := h.Limiter.Admit(pool, caller)
 	if err != nil {
 		return err
@@ -137,7 +116,12 @@ func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, form form, buffers
 	ctx, end := context.WithCancelCause(r.Context())
 	defer end(nil)
 	defer time.AfterFunc(h.Limits.Timeout, func() { end(h.tooSlow()) }).Stop()
-	run := &run{http: h, pool: pool, caller: caller, login: login, form: form, end: end, out: buffers.answer}
+	conn, err := h.Connections.Take(ctx, pool, caller, login) // Before any of the body: a stranger is turned away.
+	if err != nil {
+		return err
+	}
+	defer conn.Release(ctx)
+	run := &run{http: h, form: form, conn: conn, end: end, out: buffers.answer}
 	defer func() { buffers.answer = run.out }()
 	return run.request(ctx, func() ([]byte, error) { return h.readBody(w, r, buffers) })
 }

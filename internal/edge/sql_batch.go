@@ -88,8 +88,8 @@ func (f form) echo(header http.Header) {
 }
 
 // batch runs statements as one transaction: all of them, or none.
-func (r *run) batch(ctx context.Context, statements []statement) error {
-	if err := r.conn.exchange(command(r.form.begin()), nil); err != nil {
+func (r *run) batch(ctx context.Context, k *kept, statements []statement) error {
+	if err := k.exchange(r.form.begin(), nil, nil); err != nil {
 		return err
 	}
 	r.out = append(r.out, `{"results":[`...)
@@ -97,7 +97,7 @@ func (r *run) batch(ctx context.Context, statements []statement) error {
 		if i > 0 {
 			r.out = append(r.out, ',')
 		}
-		if err := r.inTransaction(ctx, s); err != nil {
+		if err := r.inTransaction(ctx, k, s); err != nil {
 			return err
 		}
 	}
@@ -105,22 +105,20 @@ func (r *run) batch(ctx context.Context, statements []statement) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	return r.conn.exchange(command("COMMIT"), nil)
+	return k.exchange("COMMIT", nil, nil)
 }
 
-func (r *run) inTransaction(ctx context.Context, s statement) error {
+func (r *run) inTransaction(ctx context.Context, k *kept, s statement) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	if err := r.statement(s); err != nil {
+	if err := r.statement(k, s); err != nil {
 		return err
 	}
-	if r.conn.transaction == idle {
+	if k.transaction == idle {
 		refusal := badRequest(codeTransactionEnded, "a statement of the batch ends the transaction that the batch is")
 		refusal.Hint = "Leave BEGIN, COMMIT and ROLLBACK out of it: the gateway sends them."
 		return refusal
 	}
 	return nil
 }
-
-func command(text string) statement { return statement{Query: &text} }

@@ -167,8 +167,8 @@ func TestAPoolThatServesNobodySaysSo(t *testing.T) {
 
 func limitsSayWhatTheyAre(t *testing.T, g *gate) {
 	t.Helper()
-	small := aGate(t, g.site, func(l *edge.HTTPLimits) { l.RequestBytes, l.ResultBytes = 2000, 3000 })
-	hasty := aGate(t, g.site, func(l *edge.HTTPLimits) { l.Timeout = 100 * time.Millisecond })
+	small := aGate(t, g.site, func(h *edge.HTTP) { h.Limits.RequestBytes, h.Limits.ResultBytes = 2000, 3000 })
+	hasty := aGate(t, g.site, func(h *edge.HTTP) { h.Limits.Timeout = 100 * time.Millisecond })
 	g.rows(t, "drop table if exists t")
 	g.rows(t, "create table t (n int)")
 	insert := query("insert into t values (1)")

@@ -23,18 +23,22 @@ type gate struct {
 	URL  string
 }
 
-func aGate(t testing.TB, s *site, options ...func(*edge.HTTPLimits)) *gate {
+func aGate(t testing.TB, s *site, options ...func(*edge.HTTP)) *gate {
 	t.Helper()
-	limits := edge.DefaultHTTPLimits
-	for _, option := range options {
-		option(&limits)
-	}
 	handler := &edge.HTTP{
-		Directory: s.Directory, Door: &edge.Door{Timeout: patience}, Limiter: &edge.Limiter{}, Limits: limits,
+		Directory: s.Directory, Connections: connectionsTo(s.Directory, &edge.Door{Timeout: patience}),
+		Limiter: &edge.Limiter{}, Limits: edge.DefaultHTTPLimits,
+	}
+	for _, option := range options {
+		option(handler)
 	}
 	server := httptest.NewServer(handler)
-	t.Cleanup(func() { server.Close(); handler.Close() })
+	t.Cleanup(func() { server.Close(); handler.Connections.Close() })
 	return &gate{site: s, HTTP: handler, URL: server.URL + "/sql"}
+}
+
+func connectionsTo(directory *edge.Directory, door *edge.Door) *edge.Connections {
+	return &edge.Connections{Directory: directory, Door: door, Limits: edge.DefaultKeptLimits}
 }
 
 // Names of headers, as the driver sends them.

@@ -52,7 +52,7 @@ func (s *statement) check() error {
 	case strings.IndexByte(*s.Query, 0) >= 0: // It would end the query early, and what follows be taken for something else.
 		return badRequest(codeEncoding, "the query has a zero byte")
 	case len(s.Params) > math.MaxUint16:
-		return badRequest(codeLimit, fmt.Sprintf("the query has %d parameters; PostgreSQL takes %d", len(s.Params), math.MaxUint16))
+		return tooManyParameters(len(s.Params))
 	}
 	s.parameters = make([][]byte, len(s.Params))
 	for i := range s.Params {

@@ -25,11 +25,8 @@ type result struct {
 	names     [][]byte // As JSON, with the colon; for rows that are objects.
 }
 
-// take takes a message of an answer; nil takes none.
+// take takes a message of an answer.
 func (r *result) take(message pgproto3.BackendMessage) {
-	if r == nil {
-		return
-	}
 	switch message := message.(type) {
 	case *pgproto3.RowDescription:
 		r.describe(message.Fields)

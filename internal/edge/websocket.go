@@ -80,7 +80,7 @@ type WebSocketEnd struct {
 func (s *WebSocket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	limits := s.Limits.withDefaults()
 	up := &upgrade{ResponseWriter: w, patience: limits.Write}
-	session := &session{limits: limits, host: hostOf(r), caller: callerOf(r), began: time.Now()}
+	session := &session{limits: limits, host: hostOf(r), caller: CallerOf(r), began: time.Now()}
 	if !s.enter(session) {
 		w.Header().Set("Retry-After", "1")
 		http.Error(up, "the gateway is shutting down", http.StatusServiceUnavailable)

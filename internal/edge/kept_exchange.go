@@ -13,17 +13,22 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
+// A sink takes the messages of a statement's result, each only until it returns.
+type sink interface {
+	take(pgproto3.BackendMessage)
+}
+
 // exchange sends a statement and reads the answer to its end, by the extended protocol
 // and without a name (PostgreSQL documentation, section Message Flow). A nil sink takes
 // no result. The error is a *pgconn.PgError where the server refuses the statement.
 //
 // It stands in for pgconn's own reader, which waits for ever for a server that waits for
 // the data of a COPY.
-func (c *kept) exchange(s statement, sink *result) error {
+func (c *kept) exchange(sql string, parameters [][]byte, sink sink) error {
 	c.midway = true
 	front := c.conn.Frontend()
-	front.SendParse(&pgproto3.Parse{Query: *s.Query})
-	front.SendBind(&pgproto3.Bind{Parameters: s.parameters})
+	front.SendParse(&pgproto3.Parse{Query: sql})
+	front.SendBind(&pgproto3.Bind{Parameters: parameters})
 	front.SendDescribe(&pgproto3.Describe{ObjectType: 'P'})
 	front.SendExecute(&pgproto3.Execute{})
 	front.SendSync(&pgproto3.Sync{})
@@ -37,7 +42,7 @@ func (c *kept) exchange(s statement, sink *result) error {
 }
 
 // read reads up to ReadyForQuery. The first error is what went wrong.
-func (c *kept) read(sink *result) error {
+func (c *kept) read(sink sink) error {
 	var failure error
 	for {
 		message, err := c.conn.Frontend().Receive()
@@ -57,7 +62,9 @@ func (c *kept) read(sink *result) error {
 		case *pgproto3.CopyInResponse, *pgproto3.CopyOutResponse, *pgproto3.CopyBothResponse:
 			return badRequest(codeUnsupported, "COPY from or to the client does not work over HTTP")
 		default:
-			sink.take(message)
+			if sink != nil {
+				sink.take(message)
+			}
 		}
 	}
 }
