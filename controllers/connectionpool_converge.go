@@ -85,7 +85,7 @@ func blockedByApply(err error) error {
 // publication gathers what the published URLs are made of.
 func publication(p *pass, login publish.Login) publish.Inputs {
 	return publish.Inputs{
-		Name: p.pool.Name + "-" + p.pool.Namespace,
+		Namespace: p.pool.Namespace, Pool: p.pool.Name,
 		Host: manifests.ServiceHost(p.pool.Name, p.pool.Namespace), Port: contract.ClientPort,
 		ExternalHost: p.pool.Spec.Service.ExternalHostname, EdgeHost: edgeHost(p),
 		Database: databasesOf(p)[0].Name, Login: login,

@@ -22,6 +22,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/contract"
+	"github.com/poolfleet/poolfleet/internal/edge/apikey"
 )
 
 // withPods gives a pool two pods that run what they are told, waits until it is
@@ -138,8 +139,20 @@ func isNew(old map[string]string) func(gomega.Gomega, map[string]string) {
 	}
 }
 
+// apiKey is the key that Accelerate's clients are given. It is to be of the credential
+// beside it.
+func apiKey(t *testing.T, data map[string]string) string {
+	t.Helper()
+	_, text, _ := strings.Cut(data["ACCELERATE_URL"], "?api_key=")
+	key, err := apikey.Parse(text)
+	if err != nil || key.User != data["username"] || key.Password != data["password"] {
+		t.Errorf("the API key has other credentials than the keys beside it: %v", err)
+	}
+	return text
+}
+
 func TestCredentialsAreRotatedWithoutAMomentInWhichNoneWorks(t *testing.T) {
-	pool := serve(t, namespace(t), "shop", server(t, 100))
+	pool := serve(t, namespace(t), "shop", server(t, 100), atEdge(""))
 	slow := withPods(t, pool)
 	old := publishedBy(t, pool, func(g gomega.Gomega, data map[string]string) { g.Expect(data["username"]).To(gomega.Equal("app")) })
 	if secret := users(t, pool)["app"]; !strings.HasPrefix(secret, "SCRAM-SHA-256$4096:") {
@@ -162,7 +175,7 @@ func TestCredentialsAreRotatedWithoutAMomentInWhichNoneWorks(t *testing.T) {
 		t.Errorf("the old credential ends in %v, want a day", got)
 	}
 	eventTold(t, pool, poolv1.EventRotated)
-	tellsNot(t, pool, old["password"], fresh["password"])
+	tellsNot(t, pool, old["password"], fresh["password"], apiKey(t, old), apiKey(t, fresh))
 	if read, err := url.Parse(fresh["DATABASE_URL"]); err != nil || read.User.String() != fresh["username"]+":"+fresh["password"] {
 		t.Error("the URL has other credentials than the keys beside it")
 	}
@@ -210,7 +223,7 @@ func TestRotationsInARowWaitForTheOldestToExpire(t *testing.T) {
 }
 
 func TestThePublishedSecretIsRepairedInTheMiddleOfARotation(t *testing.T) {
-	pool := serve(t, namespace(t), "shop", server(t, 100))
+	pool := serve(t, namespace(t), "shop", server(t, 100), atEdge(""))
 	slow := withPods(t, pool)
 	old := publishedBy(t, pool, func(gomega.Gomega, map[string]string) {})
 	before := pool.Status.ConfigRevision

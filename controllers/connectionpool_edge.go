@@ -112,7 +112,7 @@ func showEdge(p *pass, s *poolv1.ConnectionPoolStatus) {
 		s.Edge = poolv1.PublishedEdge{Name: p.edge.Name, Host: p.edge.Host}
 	}
 	if p.revision == "" && s.Edge.Host != p.pool.Status.Edge.Host {
-		s.URLs.Edge = ""
+		s.URLs.Edge, s.URLs.Accelerate = "", ""
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/edge/apikey"
 )
 
 // edgeDomain is what the gateway of this suite would serve pools under.
@@ -40,8 +41,8 @@ func taken(t *testing.T, pool, by *poolv1.ConnectionPool) {
 	if !strings.Contains(c.Message, by.Namespace+"/"+by.Name) {
 		t.Errorf("it does not say who has the name: %s", c.Message)
 	}
-	if pool.Status.Edge != (poolv1.PublishedEdge{}) || pool.Status.URLs.Edge != "" {
-		t.Errorf("the status goes on showing %+v and %q", pool.Status.Edge, pool.Status.URLs.Edge)
+	if urls := pool.Status.URLs; pool.Status.Edge != (poolv1.PublishedEdge{}) || urls.Edge != "" || urls.Accelerate != "" {
+		t.Errorf("the status goes on showing %+v and %+v", pool.Status.Edge, urls)
 	}
 }
 
@@ -60,6 +61,13 @@ func TestAPoolThatAsksForTheGatewayIsPublishedThere(t *testing.T) {
 		g.Expect(pool.Status.Edge).To(gomega.Equal(poolv1.PublishedEdge{Name: "shop-" + ns, Host: host}))
 		g.Expect(pool.Status.URLs.Edge).To(gomega.MatchRegexp(`^postgresql://[^:@]+@` + host + `/shop\?sslmode=require$`))
 		secretHas(g, "EDGE_URL").To(gomega.MatchRegexp(`^postgresql://[^:@]+:[^:@]+@` + host + `/shop\?sslmode=require$`))
+		g.Expect(pool.Status.URLs.Accelerate).To(gomega.Equal("prisma://" + host + "/"))
+		key := apikey.Key{
+			Namespace: ns, Pool: "shop", Database: "shop",
+			User: string(secret.Data["username"]), Password: string(secret.Data["password"]),
+		}
+		secretHas(g, "ACCELERATE_URL").To(gomega.Equal("prisma://" + host + "/?api_key=" + key.String()))
+		secretHas(g, "PRISMA_POSTGRES_URL").To(gomega.Equal("prisma+postgres://" + host + "/?api_key=" + key.String()))
 	})
 	hasEvent(t, pool, poolv1.ReasonPublished, "shop-"+ns+"."+edgeDomain)
 
@@ -70,7 +78,9 @@ func TestAPoolThatAsksForTheGatewayIsPublishedThere(t *testing.T) {
 			g.Expect(meta.FindStatusCondition(pool.Status.Conditions, poolv1.ConditionEdgePublished)).To(gomega.BeNil())
 			g.Expect(pool.Status.Edge).To(gomega.BeZero())
 			g.Expect(pool.Status.URLs.Edge).To(gomega.BeEmpty())
+			g.Expect(pool.Status.URLs.Accelerate).To(gomega.BeEmpty())
 			secretHas(g, "EDGE_URL").To(gomega.BeEmpty())
+			secretHas(g, "ACCELERATE_URL").To(gomega.BeEmpty())
 		})
 	})
 }

@@ -103,6 +103,14 @@ type PublishedURLs struct {
 	// +kubebuilder:validation:MaxLength=2048
 	Edge string `json:"edge,omitempty"`
 
+	// accelerate is where Prisma Accelerate's clients reach the pool, where spec.edge.mode
+	// is Enabled. It is without the API key that they need: ACCELERATE_URL of the published
+	// Secret has it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=2048
+	Accelerate string `json:"accelerate,omitempty"`
+
 	// direct is the URL of the server itself, for migrations.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

@@ -118,9 +118,9 @@ type ConnectionPoolSpec struct {
 	Service PoolService `json:"service,omitzero"`
 
 	// edge lets workers reach the pool by HTTP and WebSocket, through the gateway that
-	// the chart installs (edge.enabled). The published Secret then has EDGE_URL, and texts
-	// for a Worker's project: wrangler.toml, .dev.vars, .env, schema.prisma and
-	// prisma.config.ts.
+	// the chart installs (edge.enabled). The published Secret then has EDGE_URL,
+	// ACCELERATE_URL, and texts for a Worker's project: wrangler.toml, .dev.vars, .env,
+	// schema.prisma and prisma.config.ts.
 	// +optional
 	Edge PoolEdge `json:"edge,omitzero"`
 

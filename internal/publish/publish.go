@@ -45,8 +45,9 @@ const (
 
 // Inputs is what the URLs are made of.
 type Inputs struct {
-	// Name tells the pool from others, where a text needs a name for it.
-	Name string
+	// Namespace and Pool are the ConnectionPool's.
+	Namespace string
+	Pool      string
 	// Host and Port are where applications reach the poolers.
 	Host string
 	Port uint16
@@ -88,12 +89,14 @@ type Server struct {
 }
 
 // URLs are the published URLs without passwords, fit for a status. External is empty
-// without a name outside the cluster, Edge where no gateway serves the pool.
+// without a name outside the cluster, Edge and Accelerate where no gateway serves the
+// pool. Accelerate names no user: its key would carry the password.
 type URLs struct {
-	Pooled   string
-	External string
-	Edge     string
-	Direct   string
+	Pooled     string
+	External   string
+	Edge       string
+	Accelerate string
+	Direct     string
 }
 
 // Published is what applications are told.
@@ -120,10 +123,12 @@ func Build(in Inputs) Published {
 	if in.EdgeHost != "" {
 		edge := atGateway(pooled, in.EdgeHost)
 		data[KeyEdgeURL], urls.Edge = edge.url(), edge.withoutPassword().url()
+		urls.Accelerate = accelerateURL(in.EdgeHost)
 	}
 	if in.CA != "" {
 		data[KeyCA] = in.CA
 	}
+	maps.Copy(data, accelerated(in))
 	maps.Copy(data, pasted(in, pooled))
 	return Published{URLs: urls, Data: bytesOf(data)}
 }

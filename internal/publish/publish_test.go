@@ -14,6 +14,7 @@ import (
 
 func aPool() Inputs {
 	return Inputs{
+		Namespace: "demo", Pool: "shop",
 		Host: "shop-pool.demo.svc", Port: 5432, Database: "shop",
 		Login:                 Login{Username: "app", Password: "POOLED"},
 		Direct:                "postgresql://shop:secret@db.example.com:5432/shop?sslmode=verify-full&schema=x",

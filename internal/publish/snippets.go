@@ -6,6 +6,7 @@ package publish
 import (
 	"cmp"
 	"embed"
+	"encoding/json"
 	"strconv"
 	"strings"
 	"text/template"
@@ -31,14 +32,14 @@ const hyperdriveLimit = 20
 //go:embed snippets
 var files embed.FS
 
-var snippets = template.Must(template.New("").Funcs(template.FuncMap{"escape": escape, "toml": strconv.Quote}).ParseFS(files, "snippets/*.tmpl"))
+var snippets = template.Must(template.New("").Funcs(template.FuncMap{"escape": escape, "toml": strconv.Quote, "json": quoteJSON}).ParseFS(files, "snippets/*.tmpl"))
 
 // worker is what a Worker's project is told.
 type worker struct {
 	Name string
-	// TCP, Edge and Direct are URLs, with passwords. They stand in double quotes. TCP and
-	// Edge are empty where workers do not reach the pool that way.
-	TCP, Edge, Direct string
+	// TCP, Edge, Accelerate and Direct are URLs, with passwords. They stand in double
+	// quotes. All but Direct are empty where workers do not reach the pool that way.
+	TCP, Edge, Accelerate, Direct string
 	// Host is where workers reach the pool, by TCP if they can. Address is its host:port.
 	Host, Address, Port, SSLMode string
 	// User is empty where each application has its own.
@@ -54,7 +55,7 @@ type worker struct {
 // to show, so it reaches none by TCP that asks for one.
 func pasted(in Inputs, pooled Server) map[string]string {
 	w := worker{
-		Name: in.Name, Direct: quotable(in.Direct), User: pooled.User, Database: pooled.Database,
+		Name: in.Pool + "-" + in.Namespace, Direct: quotable(in.Direct), User: pooled.User, Database: pooled.Database,
 		SSLMode: "require", Private: in.CA != "", Limit: hyperdriveLimit,
 	}
 	mode := cmp.Or(in.TLSMode, "disable")
@@ -66,6 +67,10 @@ func pasted(in Inputs, pooled Server) map[string]string {
 	if in.EdgeHost != "" {
 		edge := atGateway(at, in.EdgeHost)
 		w.Edge, w.Host = quotable(edge.url()), in.EdgeHost
+		w.Accelerate = accelerated(in)[KeyAccelerateURL]
+		if w.User == "" {
+			w.Accelerate = accelerateURL(in.EdgeHost) + "?api_key=KEY"
+		}
 	}
 	if in.ExternalHost != "" && !strings.HasPrefix(mode, "verify-") {
 		if mode == "disable" {
@@ -83,21 +88,27 @@ func (w worker) texts() map[string]string {
 		return nil
 	}
 	texts := map[string]string{
-		KeyWranglerTOML: w.text("wrangler.toml"), KeyDevVars: w.text("dev.vars"), KeyDotEnv: w.text("env"),
-		KeyPrismaSchema: w.text("schema.prisma"), KeyPrismaConfig: w.text("prisma.config.ts"),
+		KeyWranglerTOML: render("wrangler.toml", w), KeyDevVars: render("dev.vars", w), KeyDotEnv: render("env", w),
+		KeyPrismaSchema: render("schema.prisma", w), KeyPrismaConfig: render("prisma.config.ts", w),
 	}
 	if w.Hyperdrive {
-		texts[KeyHyperdriveCreate] = w.text("hyperdrive-create.sh")
+		texts[KeyHyperdriveCreate] = render("hyperdrive-create.sh", w)
 	}
 	return texts
 }
 
-func (w worker) text(name string) string {
+func render(name string, data any) string {
 	var text strings.Builder
-	if err := snippets.ExecuteTemplate(&text, name+".tmpl", w); err != nil {
-		panic(err) // A template that names no field of worker: a mistake in this program.
+	if err := snippets.ExecuteTemplate(&text, name+".tmpl", data); err != nil {
+		panic(err) // A template that names no field of its data: a mistake in this program.
 	}
 	return text.String()
+}
+
+// quoteJSON is text as a literal of JavaScript's.
+func quoteJSON(text string) (string, error) {
+	literal, err := json.Marshal(text)
+	return string(literal), err
 }
 
 // quotable escapes what the readers of .env and .dev.vars do not all leave alone

@@ -18,12 +18,12 @@ import (
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // ofWorkers are the keys that a pool has for workers alone.
-var ofWorkers = []string{KeyEdgeURL, KeyWranglerTOML, KeyDevVars, KeyDotEnv, KeyPrismaSchema, KeyPrismaConfig, KeyHyperdriveCreate}
+var ofWorkers = []string{KeyEdgeURL, KeyAccelerateURL, KeyPrismaPostgresURL, KeyAccelerateScript, KeyWranglerTOML, KeyDevVars, KeyDotEnv, KeyPrismaSchema, KeyPrismaConfig, KeyHyperdriveCreate}
 
 // forWorkers is a pool that workers reach by TCP and by the gateway.
 func forWorkers(changes ...func(*Inputs)) Inputs {
 	in := aPool()
-	in.Name, in.TLSMode, in.ExternalHost, in.EdgeHost = "shop-demo", "prefer", "db.example.com", "shop-demo.edge.example.com"
+	in.TLSMode, in.ExternalHost, in.EdgeHost = "prefer", "db.example.com", "shop-demo.edge.example.com"
 	in.Direct = "postgresql://shop:secret@db.example.com:5432/shop?sslmode=require&options=$'`#"
 	for _, change := range changes {
 		change(&in)
@@ -83,7 +83,7 @@ func TestEveryKeyCanStandInASecret(t *testing.T) {
 func TestTextsThatCanBeShownHoldNoPassword(t *testing.T) {
 	data := Build(forWorkers(func(in *Inputs) { in.CA = "PEM" })).Data
 	for _, key := range []string{KeyWranglerTOML, KeyPrismaSchema, KeyPrismaConfig, KeyHyperdriveCreate} {
-		if text := string(data[key]); text == "" || strings.Contains(text, "POOLED") || strings.Contains(text, "secret@") {
+		if text := string(data[key]); text == "" || strings.Contains(text, "POOLED") || strings.Contains(text, "api_key") || strings.Contains(text, "secret@") {
 			t.Errorf("%s is empty, or holds a password:\n%s", key, text)
 		}
 	}

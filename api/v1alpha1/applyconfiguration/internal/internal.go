@@ -557,6 +557,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.poolfleet.poolfleet.api.v1alpha1.PublishedURLs
   map:
     fields:
+    - name: accelerate
+      type:
+        scalar: string
     - name: direct
       type:
         scalar: string

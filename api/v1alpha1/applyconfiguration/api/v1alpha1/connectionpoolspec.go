@@ -37,9 +37,9 @@ type ConnectionPoolSpecApplyConfiguration struct {
 	// service shapes the Service that applications connect to.
 	Service *PoolServiceApplyConfiguration `json:"service,omitempty"`
 	// edge lets workers reach the pool by HTTP and WebSocket, through the gateway that
-	// the chart installs (edge.enabled). The published Secret then has EDGE_URL, and texts
-	// for a Worker's project: wrangler.toml, .dev.vars, .env, schema.prisma and
-	// prisma.config.ts.
+	// the chart installs (edge.enabled). The published Secret then has EDGE_URL,
+	// ACCELERATE_URL, and texts for a Worker's project: wrangler.toml, .dev.vars, .env,
+	// schema.prisma and prisma.config.ts.
 	Edge *PoolEdgeApplyConfiguration `json:"edge,omitempty"`
 	// secret shapes the Secret that holds the pooled and the direct URL.
 	Secret *PublishedSecretApplyConfiguration `json:"secret,omitempty"`

@@ -19,6 +19,10 @@ type PublishedURLsApplyConfiguration struct {
 	// edge is the URL for workers that reach the pool through the gateway, as the Neon
 	// serverless driver reads it, where spec.edge.mode is Enabled.
 	Edge *string `json:"edge,omitempty"`
+	// accelerate is where Prisma Accelerate's clients reach the pool, where spec.edge.mode
+	// is Enabled. It is without the API key that they need: ACCELERATE_URL of the published
+	// Secret has it.
+	Accelerate *string `json:"accelerate,omitempty"`
 	// direct is the URL of the server itself, for migrations.
 	Direct *string `json:"direct,omitempty"`
 }
@@ -50,6 +54,14 @@ func (b *PublishedURLsApplyConfiguration) WithExternal(value string) *PublishedU
 // If called multiple times, the Edge field is set to the value of the last call.
 func (b *PublishedURLsApplyConfiguration) WithEdge(value string) *PublishedURLsApplyConfiguration {
 	b.Edge = &value
+	return b
+}
+
+// WithAccelerate sets the Accelerate field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Accelerate field is set to the value of the last call.
+func (b *PublishedURLsApplyConfiguration) WithAccelerate(value string) *PublishedURLsApplyConfiguration {
+	b.Accelerate = &value
 	return b
 }
 
