@@ -41,7 +41,7 @@ func gatewayOf(t *testing.T, objects []unstructured.Unstructured) appsv1.Deploym
 
 func TestTheGatewayIsInstalledOnlyWhereItIsAskedFor(t *testing.T) {
 	for _, object := range rendered(t, ownTLS, "edge.domain=edge.example.com") {
-		if strings.HasSuffix(object.GetName(), "-edge") {
+		if strings.Contains(object.GetName(), "-edge") {
 			t.Errorf("there is a %s %s", object.GetKind(), object.GetName())
 		}
 	}
@@ -301,6 +301,28 @@ func TestChartAndKustomizationInstallTheSameGateway(t *testing.T) {
 	}
 	if diff := cmp.Diff(fromConfig, fromChart); diff != "" {
 		t.Errorf("installed objects (-kustomization +chart):\n%s", diff)
+	}
+}
+
+func TestReplicasOfTheGatewayFindEachOther(t *testing.T) {
+	for name, objects := range map[string][]unstructured.Unstructured{"chart": withEdge(t, ownTLS), "kustomization": kustomizedWithEdge(t)} {
+		t.Run(name, func(t *testing.T) {
+			var service corev1.Service
+			convert(t, only(t, objects, "Service", install.Namespace, install.Gateway+"-peers"), &service)
+			if service.Spec.ClusterIP != corev1.ClusterIPNone || !service.Spec.PublishNotReadyAddresses {
+				t.Error("the name of the peers does not resolve to every replica, those that end among them")
+			}
+			gateway := gatewayOf(t, objects)
+			if s := labels.SelectorFromSet(service.Spec.Selector); !s.Matches(labels.Set(gateway.Spec.Template.Labels)) {
+				t.Errorf("the peers are %s, which the gateway is not", s)
+			}
+			own := func(e corev1.EnvVar) bool {
+				return e.Name == "POD_IP" && e.ValueFrom.FieldRef.FieldPath == "status.podIP"
+			}
+			if !slices.ContainsFunc(gateway.Spec.Template.Spec.Containers[0].Env, own) {
+				t.Error("a replica does not know its own address")
+			}
+		})
 	}
 }
 
