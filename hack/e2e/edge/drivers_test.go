@@ -29,6 +29,7 @@ func TestWorkers(t *testing.T) {
 	t.Run("bad input is named", s.badInput)
 	t.Run("the certificate of another is refused", s.verifies)
 	t.Run("500 requests at once are served by the pool's share", s.flood)
+	t.Run("the tutorial holds as it is written", s.tutorial(authority))
 	t.Run("clients that have gone leave no WebSocket behind", s.letsGo)
 	t.Run("the gateway tells no secret", s.tellsNoSecret)
 }
