@@ -20,8 +20,9 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Login is what a client logs in to a pool with. It is the client's secret: it is
-// never logged, and nothing keeps it beyond the client's request or socket.
+// Login is what a client logs in to a pool with. It is the client's secret: it is never
+// logged, and nothing keeps it beyond the client's request or socket, or a login with it
+// that was under way then.
 type Login struct {
 	User     string
 	Password string
@@ -47,6 +48,11 @@ type Door struct {
 // Enter logs a client in to a pool. The error is a *pgconn.PgError where the pooler
 // refuses the client, a *Refusal where the pool can not be reached or the client has to wait.
 func (d *Door) Enter(ctx context.Context, pool Pool, caller netip.Addr, login Login) (*pgconn.PgConn, error) {
+	return d.enter(ctx, ctx, pool, caller, login)
+}
+
+// enter gives up waiting for the login's turn with one context, and the login with the other.
+func (d *Door) enter(waiting, ctx context.Context, pool Pool, caller netip.Addr, login Login) (*pgconn.PgConn, error) {
 	if pool.Unready != "" {
 		return nil, unready(pool)
 	}
@@ -54,10 +60,12 @@ func (d *Door) Enter(ctx context.Context, pool Pool, caller netip.Addr, login Lo
 	if err != nil {
 		return nil, d.explain(ctx, pool, err)
 	}
+	waiting, leave := context.WithTimeout(waiting, d.Timeout)
+	defer leave()
 	inTime, stop := context.WithTimeout(ctx, d.Timeout)
 	defer stop()
 	var conn *pgconn.PgConn
-	err = d.turns.take(inTime, newAttempt(pool, caller, login), func() error {
+	err = d.turns.take(waiting, newAttempt(pool, caller, login), func() error {
 		conn, err = pgconn.ConnectConfig(inTime, config)
 		return authenticated(err, login.User)
 	})

@@ -11,53 +11,64 @@ import (
 
 // connect takes a connection that was kept, or logs in. Logins take turns: while it waits
 // it takes what another request with the same login has done with, if that is sooner, so
-// that a rush needs few logins.
+// that a rush needs few logins. A login that has begun by then goes on, and its
+// connection is kept: one more was needed, and will be again.
 func (c *Conn) connect(ctx context.Context) (err error) {
 	keeper := &c.from.kept
 	if c.pool.Session {
-		c.on, err = c.enter(ctx)
+		c.on, err = c.enter(ctx, ctx)
 		return err
 	}
 	if c.on = keeper.take(ctx, c.key, c.from.Limits.For); c.on != nil {
 		return nil
 	}
 	handed := keeper.wait(c.key)
-	entering, stop := context.WithCancel(ctx)
-	entered := make(chan *kept)
-	failed := make(chan error, 1)
-	go func() {
-		k, err := c.enter(entering)
-		if err != nil {
-			failed <- err
-			return
-		}
-		select {
-		case entered <- k:
-		case <-entering.Done():
-			k.fresh = false
-			c.from.keep(ctx, k)
-		}
-	}()
+	waiting, served := context.WithCancel(ctx)
+	entering, stop := context.WithCancel(context.WithoutCancel(ctx))
+	entered, failed := c.begin(waiting, entering, stop)
 	select {
 	case c.on = <-handed:
 	case c.on = <-entered:
 	case err = <-failed:
 	case <-ctx.Done():
 		err = context.Cause(ctx)
+		stop()
 	}
-	stop()
+	served()
 	if late := keeper.unwait(c.key, handed); late != nil {
 		c.from.keep(ctx, late)
 	}
 	return err
 }
 
-func (c *Conn) enter(ctx context.Context) (*kept, error) {
+// begin logs in for a request that waits, and for a later one where this one does not
+// any more.
+func (c *Conn) begin(waiting, entering context.Context, done func()) (entered <-chan *kept, failed <-chan error) {
+	success, failure := make(chan *kept), make(chan error, 1)
+	go func() {
+		defer done()
+		k, err := c.enter(waiting, entering)
+		if err != nil {
+			failure <- err
+			return
+		}
+		select {
+		case success <- k:
+		case <-waiting.Done():
+			k.fresh = false
+			c.from.keep(entering, k)
+		}
+	}()
+	return success, failure
+}
+
+// enter gives up waiting for its turn with one context, and logging in with the other.
+func (c *Conn) enter(waiting, ctx context.Context) (*kept, error) {
 	since := time.Now()
-	conn, err := c.from.Door.Enter(ctx, c.pool, c.caller, c.login)
+	conn, err := c.from.Door.enter(waiting, ctx, c.pool, c.caller, c.login)
 	switch {
-	case err != nil && ctx.Err() != nil:
-		return nil, context.Cause(ctx)
+	case err != nil && waiting.Err() != nil:
+		return nil, context.Cause(waiting)
 	case err != nil:
 		return nil, err
 	}
