@@ -19,8 +19,8 @@ import (
 func TestWorkers(t *testing.T) {
 	c := connect(t)
 	authority := c.install(t, install.Edge{Domain: domain})
-	s := open(t, c)
-	s.startWorker(t, authority)
+	s := open(t, c, authority)
+	s.startWorker(t)
 	for _, d := range drivers {
 		for _, way := range d.ways {
 			t.Run(d.name+" by "+way, func(t *testing.T) { s.drives(t, d, way) })
@@ -29,7 +29,7 @@ func TestWorkers(t *testing.T) {
 	t.Run("bad input is named", s.badInput)
 	t.Run("the certificate of another is refused", s.verifies)
 	t.Run("500 requests at once are served by the pool's share", s.flood)
-	t.Run("the tutorial holds as it is written", s.tutorial(authority))
+	t.Run("the tutorial holds as it is written", s.tutorial)
 	t.Run("clients that have gone leave no WebSocket behind", s.letsGo)
 	t.Run("the gateway tells no secret", s.tellsNoSecret)
 }

@@ -62,12 +62,14 @@ type shop struct {
 	server    *install.Postgres
 	pool      *poolv1.ConnectionPool
 	worker    *worker
+	// authority is what the gateway's certificate comes from, in PEM.
+	authority string
 }
 
 // open makes all that there is but the Worker.
-func open(t *testing.T, c *cluster) *shop {
+func open(t *testing.T, c *cluster, authority string) *shop {
 	t.Helper()
-	s := &shop{cluster: c, namespace: c.namespace(t)}
+	s := &shop{cluster: c, namespace: c.namespace(t), authority: authority}
 	s.server = &install.Postgres{
 		Namespace: s.namespace, Name: "postgres", Image: c.images.Postgres.Reference,
 		Settings: []string{fmt.Sprintf("max_connections=%d", maxConnections)},
@@ -142,13 +144,13 @@ func (s *shop) published(t *testing.T, key string) string {
 
 // startWorker gives the Worker the published URLs as they are, and names that lead to
 // the Services' addresses.
-func (s *shop) startWorker(t *testing.T, authority string) {
+func (s *shop) startWorker(t *testing.T) {
 	t.Helper()
 	pooled, edge := s.published(t, "DATABASE_URL"), s.published(t, "EDGE_URL")
 	tls := with(t, pooled, sslmode("verify-full"))
 	private := "private-" + s.namespace + "." + domain
 	around := surroundings{
-		Hosts: s.hosts(t, private), Authorities: authority + s.published(t, "ca.crt"),
+		Hosts: s.hosts(t, private), Authorities: s.authority + s.published(t, "ca.crt"),
 		Bindings: map[string]string{
 			plain: with(t, pooled, sslmode("disable")), verified: tls, gateway: edge, direct: s.published(t, "DIRECT_URL"),
 			wrongPassword: with(t, tls, badPassword), wrongPasswordEdge: with(t, edge, badPassword),

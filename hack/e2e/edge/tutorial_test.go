@@ -30,33 +30,31 @@ const visits = `create table "Visit" (id serial primary key, at timestamp(3) not
 
 // tutorial follows the page in an empty directory: what is marked with a star is left
 // out, and `wrangler dev`, which goes on until it is ended, is asked what the page asks.
-func (s *shop) tutorial(authority string) func(*testing.T) {
-	return func(t *testing.T) {
-		if err := s.run(t.Context(), s.published(t, "DIRECT_URL"), visits); err != nil {
-			t.Fatal(err)
-		}
-		dir := t.TempDir()
-		s.follow(t, dir, authority, readTutorial(t, s.namespace))
-		answer, err := os.ReadFile(filepath.Join(dir, "answer"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var told struct {
-			Visit  struct{ ID int }
-			Visits int
-		}
-		if err := json.Unmarshal(answer, &told); err != nil || told.Visit.ID != 1 || told.Visits != 1 {
-			t.Errorf("the Worker answers %s", answer)
-		}
+func (s *shop) tutorial(t *testing.T) {
+	if err := s.run(t.Context(), s.published(t, "DIRECT_URL"), visits); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	s.follow(t, dir, readTutorial(t, s.namespace))
+	answer, err := os.ReadFile(filepath.Join(dir, "answer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told struct {
+		Visit  struct{ ID int }
+		Visits int
+	}
+	if err := json.Unmarshal(answer, &told); err != nil || told.Visit.ID != 1 || told.Visits != 1 {
+		t.Errorf("the Worker answers %s", answer)
 	}
 }
 
 // follow runs the script where the shop's names lead to its Services.
-func (s *shop) follow(t *testing.T, dir, authority, script string) {
+func (s *shop) follow(t *testing.T, dir, script string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	if err := os.WriteFile(filepath.Join(dir, "gateway.crt"), []byte(authority), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "gateway.crt"), []byte(s.authority), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	named := workerCommand(t, surroundings{Hosts: s.hosts(t, "private."+domain)})
