@@ -140,12 +140,7 @@ func (b *builder) assemble(ctx context.Context, definition image.Definition) (v1
 		if err != nil {
 			return nil, err
 		}
-		program, err := b.compiler.Program(ctx, definition, arch)
-		if err != nil {
-			return nil, err
-		}
-		file := filepath.Join(b.cache, "images-build", "layers", definition.Name+"-"+arch+".tar.gz")
-		layer, err := image.FileLayer(program, definition.Binary.Path, file)
+		layer, err := b.program(ctx, definition, arch)
 		if err != nil {
 			return nil, err
 		}
@@ -153,6 +148,23 @@ func (b *builder) assemble(ctx context.Context, definition image.Definition) (v1
 		platforms = append(platforms, platform)
 	}
 	return image.Assemble(definition, b.version, platforms)
+}
+
+// program returns the layer of what an image is made for.
+func (b *builder) program(ctx context.Context, definition image.Definition, arch string) (v1.Layer, error) {
+	layers := filepath.Join(b.cache, "images-build", "layers")
+	if definition.Script.Path != "" {
+		dir, key, err := b.packager().Tree(ctx, definition)
+		if err != nil {
+			return nil, err
+		}
+		return image.RootLayer(dir, filepath.Join(layers, definition.Name+"-"+key+".tar.gz"), func(string) bool { return false })
+	}
+	program, err := b.compiler.Program(ctx, definition, arch)
+	if err != nil {
+		return nil, err
+	}
+	return image.FileLayer(program, definition.Binary.Path, filepath.Join(layers, definition.Name+"-"+arch+".tar.gz"))
 }
 
 // root returns the layer of a set. It is packed out of a root of its own, never

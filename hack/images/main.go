@@ -16,6 +16,7 @@ import (
 const usage = `usage: images COMMAND [flags]
 
   rootfs --set NAME --out DIR   unpack a set of Debian packages into a root file system
+  script --out LINK IMAGE       bring the script of an image and its npm packages, and link to the folder
   build --out DIR [IMAGE...]    build images as archives, and with --push send them to a registry
   digest --out DIR IMAGE        print the reference by digest of a built image
 
@@ -24,6 +25,7 @@ Flags of a command: images COMMAND --help
 
 var commands = map[string]func(context.Context, []string) error{
 	"rootfs": runRootfs,
+	"script": runScript,
 	"build":  runBuild,
 	"digest": runDigest,
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"strings"
 
 	"github.com/poolfleet/poolfleet/hack/images/internal/debian"
+	"github.com/poolfleet/poolfleet/hack/images/internal/image"
 	"github.com/poolfleet/poolfleet/hack/images/internal/rootfs"
 )
 
@@ -91,6 +93,42 @@ func (c *common) maker(ctx context.Context, arch string) (*rootfs.Maker, error) 
 	return &rootfs.Maker{
 		Archive: apt, Suite: rootfs.Suite, Arch: arch, Cache: cache, Refresh: c.refresh, Say: say,
 	}, nil
+}
+
+func (c *common) packager() image.Packager {
+	return image.Packager{Repo: c.repo, Cache: filepath.Join(c.cache, "images-build"), Say: say}
+}
+
+// runScript leaves out what is there already, as runRootfs does.
+func runScript(ctx context.Context, args []string) error {
+	var c common
+	flags := flag.NewFlagSet("script", flag.ExitOnError)
+	out := flags.String("out", "", "name for a link to the folder")
+	c.register(flags)
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if *out == "" || flags.NArg() != 1 {
+		return errors.New("give --out LINK and the name of one image")
+	}
+	definitions, err := image.Select(flags.Args())
+	if err == nil && definitions[0].Script.Path == "" {
+		err = fmt.Errorf("image %s has no script", definitions[0].Name)
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.complete(); err != nil {
+		return err
+	}
+	dir, _, err := c.packager().Tree(ctx, definitions[0])
+	if err != nil {
+		return err
+	}
+	if err := os.Remove(*out); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("replacing the link: %w", err)
+	}
+	return os.Symlink(dir, *out)
 }
 
 func runRootfs(ctx context.Context, args []string) error {

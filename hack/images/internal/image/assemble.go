@@ -84,7 +84,7 @@ func config(definition Definition, version string, platform Platform) v1.Config 
 		labels[PackagesLabel] = platform.Packages
 	}
 	return v1.Config{
-		Entrypoint: []string{definition.Binary.Path},
+		Entrypoint: definition.Entrypoint(),
 		Env:        slices.Concat([]string{"PATH=/usr/sbin:/usr/bin"}, definition.Env),
 		User:       definition.User,
 		WorkingDir: "/",

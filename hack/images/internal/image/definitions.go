@@ -33,8 +33,10 @@ type Definition struct {
 	// Tag is fixed for what others refer to by tag; empty means the build's version.
 	Tag string
 	// Set is the root file system below; empty means none.
-	Set        string
-	Binary     Binary
+	Set    string
+	Binary Binary
+	// Script takes the place of Binary.
+	Script     Script
 	Env        []string
 	User       string
 	StopSignal string
@@ -74,6 +76,19 @@ func Definitions() []Definition {
 			User:        nonRoot,
 		},
 		{
+			Name: "accelerate-legacy", Title: "Poolfleet accelerate-legacy", Licenses: "Apache-2.0 AND MIT",
+			Description: "The gateway's sidecar that runs queries for Prisma's clients 5 and 6 without an engine",
+			Set:         "nodejs",
+			Script: Script{
+				Path: "/app", Package: "cmd/accelerate-legacy",
+				Only: map[string][]string{"@prisma/client": { // The rest are clients, and the engines of other databases.
+					"LICENSE", "package.json", "runtime/query_engine_bg.postgresql.js", "runtime/query_engine_bg.postgresql.wasm-base64.js",
+				}},
+			},
+			Env:  []string{"NODE_ENV=production"},
+			User: nonRoot,
+		},
+		{
 			Name: "postgres", Title: "PostgreSQL for Poolfleet's demo and tests", Licenses: "Apache-2.0 AND PostgreSQL",
 			Description: "PostgreSQL that initialises itself from POSTGRES_* variables; not for production",
 			Set:         "postgres",
@@ -106,6 +121,14 @@ func Select(names []string) ([]Definition, error) {
 		selected = append(selected, definition)
 	}
 	return selected, nil
+}
+
+// Entrypoint is what a container of the image starts with.
+func (d Definition) Entrypoint() []string {
+	if d.Script.Path != "" {
+		return []string{"/usr/bin/node", d.Script.Path + "/main.js"}
+	}
+	return []string{d.Binary.Path}
 }
 
 // Reference is an image's local name with its tag.

@@ -89,7 +89,7 @@ func TestImagesAreSelectedByName(t *testing.T) {
 	if err != nil || len(one) != 1 || one[0].Reference("dev") != "localhost/poolfleet/pause:1" {
 		t.Errorf("pause selects %v, %v", one, err)
 	}
-	if _, err := Select([]string{"nonesuch"}); err == nil || !strings.Contains(err.Error(), `no image "nonesuch"; there are pause manager pooler edge postgres`) {
+	if _, err := Select([]string{"nonesuch"}); err == nil || !strings.Contains(err.Error(), `no image "nonesuch"; there are pause manager pooler edge accelerate-legacy postgres`) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -60,7 +60,7 @@ var (
 // Sets returns every set there is, by name.
 func Sets() map[string]Set {
 	sets := map[string]Set{}
-	for _, set := range []Set{static(), pgbouncer(), postgres(), node()} {
+	for _, set := range []Set{static(), pgbouncer(), nodejs(), postgres(), node()} {
 		sets[set.Name] = set
 	}
 	return sets
@@ -89,6 +89,21 @@ func pgbouncer() Set {
 		Only:     onlyCert,
 		Drop:     []string{"etc/pgbouncer/", "etc/default/", "usr/share/pgbouncer/"},
 		Users:    []User{root, nobody, {"pooler", PoolerID, "/"}},
+		Devices:  true,
+	}
+}
+
+// nodejs runs JavaScript; Debian's keeps some of its own in packages of theirs. npm stays
+// out. Floor: 20 is the oldest version that our program is written for.
+func nodejs() Set {
+	return Set{
+		Name:     "nodejs",
+		Programs: []Program{{"nodejs", "20"}, {"ca-certificates", ""}},
+		Follow:   libraries + `|^node-`,
+		Avoid:    noLibraries + `|^node-corepack$`,
+		Only:     onlyCert,
+		Drop:     []string{"usr/share/nodejs/@types/", "usr/share/nodejs/llparse"},
+		Users:    []User{root, nobody, {"node", PoolerID, "/"}},
 		Devices:  true,
 	}
 }
