@@ -69,7 +69,7 @@ cluster-down: ## Stop the local cluster and remove every trace of it from the ho
 ##@ Test
 
 .PHONY: test
-test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/postgres-versions $(STAMPS)/localcluster ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
+test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/accelerate-legacy $(STAMPS)/postgres-versions $(STAMPS)/localcluster ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
 	$(STEP) "Testing the operator" --expect "about 2 minutes after the first build" -- go test -timeout 20m ./...
 	$(STEP) "Looking for data races where no Kubernetes code is linked" -- hack/race.sh
 	$(STEP) "Testing hack/tools" -- go -C hack/tools test ./...
@@ -219,7 +219,15 @@ $(STAMPS)/workers: hack/workers.sh hack/npm.sh $(shell find hack/e2e/edge/testda
 		hack/workers.sh $(CACHE)/workers
 	@mkdir -p $(@D) && touch $@
 
+# The one part of the product that is not Go, and the Node.js that tests run it with.
+$(STAMPS)/accelerate-legacy: $(wildcard cmd/accelerate-legacy/*) $(STAMPS)/rootfs-nodejs
+	$(STEP) "Bringing the packages of accelerate-legacy" --expect "seconds, with npm a minute" \
+		--hint "packages come from the registry that npm is set up with: does npm ping work?" -- \
+		bash -c 'hack/npm.sh "bring packages" && $(BIN)/images script --out $(CACHE)/accelerate-legacy accelerate-legacy'
+	@mkdir -p $(@D) && touch $@
+
 $(STAMPS)/images: $(PRODUCT) $(BIN)/images
+	@hack/npm.sh "bring packages"
 	$(STEP) "Building container images" --expect "about 2 minutes the first time" -- $(BIN)/images build --out $(IMAGES)
 	@mkdir -p $(@D) && touch $@
 
