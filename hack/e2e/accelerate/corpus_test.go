@@ -6,15 +6,11 @@
 package accelerate
 
 import (
-	"context"
-	"fmt"
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 )
 
 // fewest is how many cases the corpus has at the least: one that lost its cases would
@@ -25,6 +21,62 @@ const fewest = 120
 // directory for each version of Prisma.
 const bundles = "../../../.cache/accelerate"
 
+var (
+	every = flag.Bool("accelerate.all", false, "run the corpus with every version of Prisma, not the newest alone")
+	only  = flag.String("accelerate.cases", "", "run only the cases whose names begin with this, and do not count them")
+	kept  = flag.String("accelerate.outcomes", "", "write what every case comes to into this directory")
+)
+
+func TestEveryCaseComesToTheSameByEveryWay(t *testing.T) {
+	postgres := aServer(t)
+	for _, v := range versions(t) {
+		t.Run("Prisma "+v.client, func(t *testing.T) {
+			r := run{version: v, ways: v.ways(t, postgres)}
+			r.all(t)
+			if *kept != "" {
+				r.write(t, filepath.Join(*kept, v.client))
+			}
+			r.judge(t)
+		})
+	}
+}
+
+// version is one of Prisma's, with what is made for it.
+type version struct {
+	client, directory string
+	// executor is whether its own executor of plans is published.
+	executor bool
+}
+
+// versions are those that testdata/versions.txt names, or the last of them.
+func versions(t *testing.T) []version {
+	t.Helper()
+	text, err := os.ReadFile("testdata/versions.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []version
+	for line := range strings.Lines(string(text)) {
+		if client, executor, ok := strings.Cut(strings.TrimSpace(line), " "); ok && client != "#" {
+			directory, err := filepath.Abs(filepath.Join(bundles, client))
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, version{client, directory, executor != "-"})
+		}
+	}
+	target := "accelerate-all"
+	if !*every {
+		found, target = found[len(found)-1:], "accelerate"
+	}
+	for _, v := range found {
+		if _, err := os.Stat(filepath.Join(v.directory, "dist", "worker.js")); err != nil {
+			t.Fatalf("finding the corpus for Prisma %s, which `make .cache/stamps/%s` brings: %v", v.client, target, err)
+		}
+	}
+	return found
+}
+
 // A way is how the client comes to its results.
 type way struct {
 	name     string
@@ -32,90 +84,36 @@ type way struct {
 	database *database
 }
 
-// outcome is what a case comes to, and the rows that it leaves.
-type outcome struct{ Result, Rows string }
+// The ways' names.
+const (
+	inProcess  = "the client by itself"
+	byExecutor = "Prisma's executor"
+)
 
-func TestEveryCaseComesToTheSameByEveryWay(t *testing.T) {
-	version := "7.10.0"
-	directory, err := filepath.Abs(filepath.Join(bundles, version))
-	if err == nil {
-		_, err = os.Stat(filepath.Join(directory, "dist-node", "node.js"))
+// ways are those of a version, the client by itself first and its executor, where there
+// is one, second.
+func (v version) ways(t *testing.T, s *server) []way {
+	t.Helper()
+	ways := []way{v.direct(t, s)}
+	if v.executor {
+		ways = append(ways, v.byExecutor(t, s))
 	}
-	if err != nil {
-		t.Fatalf("finding the corpus for Prisma %s, which `make .cache/stamps/accelerate` brings: %v", version, err)
-	}
-	postgres := aServer(t)
-	ways := []way{direct(t, postgres, directory), executor(t, postgres, directory)}
-	names, err := ways[0].runner.names()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(names) < fewest {
-		t.Errorf("the corpus has %d cases, fewer than %d", len(names), fewest)
-	}
-	outcomes := runAll(t, ways, names)
-	for i, name := range names {
-		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(strings.Split(outcomes[0][i].Result, "\n"), strings.Split(outcomes[1][i].Result, "\n")); diff != "" {
-				t.Errorf("result (-%s +%s):\n%s", ways[0].name, ways[1].name, diff)
-			}
-			if diff := cmp.Diff(strings.Split(outcomes[0][i].Rows, "\n"), strings.Split(outcomes[1][i].Rows, "\n")); diff != "" {
-				t.Errorf("rows (-%s +%s):\n%s", ways[0].name, ways[1].name, diff)
-			}
-		})
-	}
+	return ways
 }
 
-// direct is the client by itself, with a connection of its own to PostgreSQL.
-func direct(t *testing.T, s *server, directory string) way {
+// direct has connections of the client's own to PostgreSQL.
+func (v version) direct(t *testing.T, s *server) way {
 	t.Helper()
-	d := s.database(t, "direct")
-	p := program{Directory: directory, Script: "dist-node/node.js", Environment: []string{"DATABASE_URL=" + d.url}}
-	return way{"in-process", runnerAt(p.start(t)), d}
+	d := s.database(t)
+	p := program{Directory: v.directory, Script: "dist-node/node.js", Environment: []string{"DATABASE_URL=" + d.url}}
+	return way{inProcess, runnerAt(p.start(t)), d}
 }
 
-// executor is the client with Prisma's own executor of query plans.
-func executor(t *testing.T, s *server, directory string) way {
+func (v version) byExecutor(t *testing.T, s *server) way {
 	t.Helper()
-	d := s.database(t, "executor")
-	at := program{Directory: directory, Script: "executor.js", Environment: []string{"DATABASE_URL=" + d.url}}.start(t)
+	d := s.database(t)
+	at := program{Directory: v.directory, Script: "executor.js", Environment: []string{"DATABASE_URL=" + d.url}}.start(t)
 	url := strings.Replace(at, "http:", "prisma+postgres:", 1) + "?api_key=none"
-	p := program{Directory: directory, Script: "dist-node/node.js", Environment: []string{"ACCELERATE_URL=" + url}}
-	return way{"executor", runnerAt(p.start(t)), d}
-}
-
-// runAll runs every case by every way. The ways do not wait for each other.
-func runAll(t *testing.T, ways []way, names []string) [][]outcome {
-	t.Helper()
-	outcomes, problems := make([][]outcome, len(ways)), make([]error, len(ways))
-	var running sync.WaitGroup
-	for i, w := range ways {
-		running.Go(func() { outcomes[i], problems[i] = w.runAll(t.Context(), names) })
-	}
-	running.Wait()
-	for i, err := range problems {
-		if err != nil {
-			t.Fatalf("running the corpus by way of %s: %v", ways[i].name, err)
-		}
-	}
-	return outcomes
-}
-
-func (w way) runAll(ctx context.Context, names []string) ([]outcome, error) {
-	outcomes := make([]outcome, len(names))
-	for i, name := range names {
-		if err := w.database.restore(ctx); err != nil {
-			return nil, fmt.Errorf("restoring the rows before %q: %w", name, err)
-		}
-		result, err := w.runner.run(name)
-		if err != nil {
-			return nil, fmt.Errorf("running %q: %w", name, err)
-		}
-		rows, err := w.database.contents(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("reading the rows after %q: %w", name, err)
-		}
-		outcomes[i] = outcome{result, rows}
-	}
-	return outcomes, nil
+	p := program{Directory: v.directory, Script: "dist-node/node.js", Environment: []string{"ACCELERATE_URL=" + url}}
+	return way{byExecutor, runnerAt(p.start(t)), d}
 }

@@ -1,6 +1,13 @@
 // SPDX-FileCopyrightText: The Poolfleet Authors
 // SPDX-License-Identifier: Apache-2.0
 
+// Those that Prisma knows, and some that it does not.
+const states = [
+  ...["22001", "22003", "22007", "22008", "22012", "22021", "22026", "22P02", "22P03", "22P05", "23000", "23001", "23502", "23503", "23505", "23514", "23P01"],
+  ...["25001", "25006", "25P02", "28000", "28P01", "2BP01", "3D000", "3F000", "40001", "40003", "40P01", "42501", "42601", "42701", "42703", "42704", "42883", "42P01", "42P05", "42P18"],
+  ...["53000", "53100", "53300", "54001", "55000", "55P03", "55P04", "57014", "58P01", "0A000", "P0001", "P0002", "XX000", "ZZ999"],
+];
+
 export default {
   "P2000 a value is too long": async ({ prisma, attempt }) => [
     await attempt(prisma.native.update({ where: { id: 1 }, data: { varchar: "123456789" } })),
@@ -123,6 +130,16 @@ lines'; end $$`),
     await attempt(prisma.user.update({ where: { id: 99 }, data: { posts: { create: { title: "x" } } } })),
     await attempt(prisma.user.update({ where: { id: 1 }, data: { posts: { upsert: { where: { id: 4 }, create: { id: 4, title: "x" }, update: { title: "x" } } } } })),
   ],
+  "every state that the server can be in": async ({ prisma, attempt }) => {
+    const failures = [];
+    for (const [id, state] of states.entries()) failures.push([state, await attempt(prisma.alarm.create({ data: { id, state } }))]);
+    return failures;
+  },
+  "every state that the server can be in, by raw queries": async ({ prisma, attempt }) => {
+    const failures = [];
+    for (const [id, state] of states.entries()) failures.push([state, await attempt(prisma.$executeRaw`insert into alarms values (${id}, ${state})`)]);
+    return failures;
+  },
   "of the client itself": async ({ prisma, attempt }) => [
     await attempt(prisma.user.findMany({ where: { nothing: 1 } })),
     await attempt(prisma.user.create({ data: { id: "x" } })),

@@ -4,7 +4,9 @@
 const row = (prisma, columns) => prisma.$queryRawUnsafe(`select ${columns}`);
 
 export default {
-  "numbers": ({ prisma }) => row(prisma, "1::int2 as i2, 2::int4 as i4, 9007199254740993::int8 as i8, 1.5::float4 as f4, 0.1::float8 as f8, 12.340::numeric as n, 1e40::numeric as large, 3::oid as oid, '12.34'::money as money, true as yes, false as no"),
+  "numbers": ({ prisma }) => row(prisma, "1::int2 as i2, 2::int4 as i4, 9007199254740993::int8 as i8, 1.5::float4 as f4, 0.1::float8 as f8, 12.340::numeric as n, 1e40::numeric as large, true as yes, false as no"),
+  "object identifiers": ({ prisma, attempt }) => attempt(row(prisma, "3::oid as oid, '{4,5}'::oid[] as oids")),
+  "money": ({ prisma, attempt }) => attempt(row(prisma, "'12.34'::money as money, '{-1.5}'::money[] as monies")),
   "odd numbers": ({ prisma, attempt }) => attempt(row(prisma, "'NaN'::float8 as nan, 'Infinity'::float8 as inf, '-Infinity'::float4 as neg, '-0'::float8 as zero")),
   "a numeric that is none": ({ prisma, attempt }) => attempt(row(prisma, "'NaN'::numeric as nan")),
   "texts": ({ prisma }) => row(prisma, "'a'::text as t, 'b'::varchar as v, 'c'::char(3) as c, 'd'::name as n, 'e'::\"char\" as ch, 'F'::citext as ci, 'RED'::colour_type as colour, null as nothing, '' as empty, 'é🎉' as wide"),
@@ -20,7 +22,11 @@ export default {
       prisma,
       "'{1,2}'::int4[] as i, '{9007199254740993}'::int8[] as b, '{a,\"b c\",NULL}'::text[] as t, '{t,f}'::bool[] as f, '{1.5}'::float8[] as d, '{1.50}'::numeric[] as n, '{2001-02-03}'::date[] as day, '{\"2001-02-03 04:05:06.5\"}'::timestamp[] as ts, '{\"2001-02-03 04:05:06+02\"}'::timestamptz[] as tz, '{04:05:06}'::time[] as ti, array['{\"a\": 1}'::jsonb] as j, array['\\x01'::bytea] as by, '{00000000-0000-4000-8000-000000000001}'::uuid[] as u, '{RED}'::colour_type[] as e, '{}'::int4[] as none, '{1,2}'::int2[] as s",
     ),
-  "arrays of arrays": ({ prisma, attempt }) => attempt(row(prisma, "'{{1,2},{3,4}}'::int4[] as i, '{{a},{b}}'::text[] as t")),
+  "arrays of arrays": async ({ prisma, attempt }) => [
+    await attempt(row(prisma, "'{{1,2},{3,4}}'::int4[] as i")),
+    await attempt(row(prisma, "'{{a},{b}}'::text[] as t")),
+    await attempt(prisma.$queryRaw`select ${[[1, 2], [3, 4]]}::int[] as nested`),
+  ],
   "arrays with nulls": ({ prisma }) => row(prisma, "'{1,NULL}'::int4[] as i, '{NULL}'::bool[] as b, '{NULL,x}'::varchar[] as v, array[null, '{}'::jsonb] as j"),
   "rows of tables": async ({ prisma }) => [
     await prisma.$queryRaw`select * from scalars order by id`,
@@ -50,7 +56,6 @@ export default {
     await attempt(prisma.$queryRaw`select ${[null, "a"]}::text[] as n`),
     await attempt(prisma.$queryRaw`select ${[]}::text[] as none`),
     await attempt(prisma.$queryRaw`select ${[new Prisma.Decimal("1.5")]}::numeric[] as n`),
-    await attempt(prisma.$queryRaw`select ${[[1, 2], [3, 4]]}::int[] as nested`),
     await attempt(prisma.$queryRaw`select ${[{ a: 1 }]}::jsonb as j`),
     await attempt(prisma.$queryRaw`select ${[new Uint8Array([1])]}::bytea[] as by`),
   ],

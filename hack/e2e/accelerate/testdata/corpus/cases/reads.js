@@ -70,6 +70,15 @@ export default {
     await prisma.user.findUnique({ where: { id: 99 } }).posts(),
     await prisma.post.findFirst({ where: { id: 2 } }).reviewer(),
   ],
+  "what is asked is told": async ({ client }) => {
+    const asked = [];
+    const prisma = client({ log: [{ emit: "event", level: "query" }] });
+    prisma.$on("query", ({ query, params }) => asked.push({ query, params }));
+    await prisma.user.findMany({ where: { name: "Ada", age: { gt: 1 } }, select: { id: true } });
+    await prisma.$transaction([prisma.account.update({ where: { id: "a" }, data: { balance: 3 } })]);
+    await prisma.$queryRaw`select ${1}::int as one, ${"x"} as x`;
+    return asked;
+  },
   "relations by joins and by queries agree": ({ prisma }) =>
     prisma.post.findMany({ where: { id: { in: [1, 4] } }, select: { id: true, tags: { select: { name: true, posts: { select: { id: true }, orderBy: { id: "asc" } } }, orderBy: { name: "asc" } } }, orderBy: { id: "asc" } }),
 };

@@ -73,18 +73,21 @@ export default {
   "nested and parallel queries": ({ prisma }) =>
     prisma.$transaction(async (tx) => Promise.all([tx.user.count(), tx.post.count(), tx.user.create({ data: { email: "n@example.org", createdAt: "2001-01-01T00:00:00Z", posts: { create: { title: "x" } } }, include: { posts: true } })])),
   "two at a time": async ({ prisma }) => {
-    const [left, right] = [gate(), gate()];
+    const [left, right, last] = [gate(), gate(), gate()];
     const one = prisma.$transaction(async (tx) => {
       await tx.account.update({ where: { id: "a" }, data: { balance: 1 } });
       left.open();
       await right.opened;
-      return balance(tx, "b");
+      const seen = await balance(tx, "b");
+      last.open();
+      return seen;
     });
     const other = prisma.$transaction(async (tx) => {
       await left.opened;
       await tx.account.update({ where: { id: "b" }, data: { balance: 2 } });
       const seen = await balance(tx, "a");
       right.open();
+      await last.opened;
       return seen;
     });
     return [await one, await other, await prisma.account.findMany({ orderBy: { id: "asc" } })];
@@ -111,10 +114,10 @@ export default {
       attempt(
         prisma.$transaction(
           async (tx) => {
-            await tx.account.update({ where: { id: first }, data: { balance: 1 } });
+            await tx.account.update({ where: { id: first }, data: { balance: 3 } });
             mine.open();
             await theirs.opened;
-            await tx.account.update({ where: { id: second }, data: { balance: 2 } });
+            await tx.account.update({ where: { id: second }, data: { balance: 3 } });
             return "done";
           },
           { timeout: 30000 },

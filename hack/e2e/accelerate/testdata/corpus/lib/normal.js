@@ -14,6 +14,7 @@ const shapes = {
   cuid2: /^[a-z][0-9a-z]{23}$/,
   ulid: /^0[0-9A-HJKMNP-TV-Z]{25}$/,
 };
+const moment = /\b20[2-9]\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(?:Z|\+00(?::?00)?)?/g;
 const named = { nanoid: /^[0-9A-Za-z_-]{21}$/, nano8: /^[0-9A-Za-z_-]{8}$/ };
 
 // normal returns what JSON.stringify makes the same of the same results. What a driver
@@ -44,11 +45,11 @@ export function normal(value, Prisma) {
       if (!seen.has(value)) seen.set(value, seen.size + 1);
       return `<${shape} ${seen.get(value)}>`;
     }
-    if (/^20[2-9]\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d/.test(value) && Math.abs(new Date(value) - Date.now()) < day) return "<now>";
-    return value;
+    return value.replace(moment, (at) => (Math.abs(new Date(at) - Date.now()) < day ? "<now>" : at));
   }
 
-  function problem({ name, code, message, meta, cause }) {
+  // Of what a server adds to an error, its logs are its own.
+  function problem({ name, code, message, meta: { extensions, ...meta } = {}, cause }) {
     return { $error: walk({ name, code, message, meta, cause }) };
   }
 }

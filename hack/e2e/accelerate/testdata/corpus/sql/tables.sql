@@ -145,6 +145,15 @@ create table phantoms (id integer primary key);
 
 create table mistyped (id integer primary key, required text, number text);
 
+create table alarms (id integer primary key, state text not null);
+
+create function refuse() returns trigger language plpgsql as $$
+begin
+	raise exception using errcode = new.state, message = 'refused with ' || new.state, detail = 'Key (state)=(' || new.state || ').',
+		hint = 'a hint', column = 'state', constraint = 'alarms_rule', datatype = 'text', table = 'alarms', schema = 'public';
+end $$;
+create trigger refuse before insert on alarms for each row execute function refuse();
+
 create table events (
 	id bigserial primary key,
 	kind text not null,
