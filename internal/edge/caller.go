@@ -61,9 +61,9 @@ func CallerOf(r *http.Request) netip.Addr {
 
 func plain(address netip.Addr) netip.Addr { return address.Unmap().WithZone("") }
 
-// networkOf is what limits count by: an IPv4 address, or the /64 that a site has at
+// NetworkOf is what limits count by: an IPv4 address, or the /64 that a site has at
 // least of IPv6 (RFC 6177, section 2), within which it takes any address it likes.
-func networkOf(caller netip.Addr) netip.Addr {
+func NetworkOf(caller netip.Addr) netip.Addr {
 	if !caller.Is6() {
 		return caller
 	}

@@ -71,6 +71,10 @@ func tooManyParameters(count int) *Refusal {
 // InTransaction is whether a transaction is open, be it one that has failed.
 func (c *Conn) InTransaction() bool { return c.on != nil && c.on.transaction != idle }
 
+// Broken is whether nothing more can be run: the connection broke, or the end of a
+// context interrupted a statement, whose cancel request may come late.
+func (c *Conn) Broken() bool { return c.on == nil || c.on.midway || c.on.interrupted }
+
 // Release ends the transaction that was left open, and keeps the connection if it is as
 // good as new. The context's end does not matter.
 func (c *Conn) Release(ctx context.Context) {
@@ -114,7 +118,10 @@ func (c *Conn) do(ctx context.Context, maxBytes int, run func(*kept) error) erro
 
 // ready replaces a connection that was closed while it was kept.
 func (c *Conn) ready(ctx context.Context) error {
-	if c.on == nil || c.on.midway {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if c.Broken() {
 		return lost()
 	}
 	for !c.checked {
@@ -151,7 +158,7 @@ func (c *kept) watched(ctx context.Context, run func(*kept) error) error {
 		return err
 	}
 	<-interrupted
-	c.altered = true
+	c.interrupted = true
 	if err == nil {
 		return nil // It was faster, and has taken effect.
 	}

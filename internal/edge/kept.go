@@ -54,9 +54,10 @@ type kept struct {
 	pool  Pool
 	since time.Time // When it logged in.
 	fresh bool      // No request has used it yet.
-	// altered is that its session is not as a login leaves it, or may be disturbed by a
-	// cancel request that comes late.
+	// altered is that its session is not as a login leaves it.
 	altered bool
+	// interrupted is that a cancel request may come late.
+	interrupted bool
 	// midway is that a statement's answer was not read to its end.
 	midway bool
 	// transaction is the status of the last ReadyForQuery; see idle.
@@ -69,7 +70,7 @@ const idle = 'I'
 
 // usable is whether another request may have the connection.
 func (c *kept) usable() bool {
-	return !c.altered && !c.midway && c.transaction == idle && unread(c.conn) == 0
+	return !c.altered && !c.interrupted && !c.midway && c.transaction == idle && unread(c.conn) == 0
 }
 
 func (c *kept) close(ctx context.Context) {

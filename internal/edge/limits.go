@@ -44,7 +44,7 @@ const rememberedCallers = 16384
 // Admit lets a request or a WebSocket in until release is called. The error is a
 // *Refusal with status 429.
 func (l *Limiter) Admit(pool Pool, caller netip.Addr) (release func(), err error) {
-	caller = networkOf(caller)
+	caller = NetworkOf(caller)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.refuse(pool, caller); err != nil {

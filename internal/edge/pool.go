@@ -40,6 +40,14 @@ type Pool struct {
 	MaxConcurrency int
 }
 
+// Ready is nil, or says why the pool serves nobody as a *Refusal.
+func (p Pool) Ready() error {
+	if p.Unready == "" {
+		return nil
+	}
+	return unready(p)
+}
+
 // Directory finds pools by the host that a client names. The zero value knows none,
 // and is safe for concurrent use.
 type Directory struct {

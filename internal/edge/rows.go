@@ -13,6 +13,8 @@ type Rows struct {
 	Columns []Column
 	// Values are in text format; nil is NULL.
 	Values [][][]byte
+	// Bytes is how much of the limit they took.
+	Bytes int
 	// Affected is how many rows the statement returned or changed.
 	Affected int64
 }
@@ -70,7 +72,9 @@ func (s *rowsSink) row(values [][]byte) {
 	for _, value := range values {
 		size += len(value)
 	}
-	if s.left -= size + len(values)*valueOverhead; s.left < 0 {
+	took := size + len(values)*valueOverhead
+	s.rows.Bytes += took
+	if s.left -= took; s.left < 0 {
 		s.full()
 		return
 	}

@@ -60,7 +60,7 @@ func newAttempt(pool Pool, caller netip.Addr, login Login) attempt {
 		caller: maphash.Comparable(seed, struct {
 			poolID
 			netip.Addr
-		}{id, networkOf(caller)}),
+		}{id, NetworkOf(caller)}),
 		user:   maphash.Comparable(seed, [3]string{id.namespace, id.name, login.User}),
 		secret: maphash.Comparable(seed, [4]string{id.namespace, id.name, login.User, login.Password}),
 	}
