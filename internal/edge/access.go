@@ -26,9 +26,10 @@ type visit struct {
 
 // Kinds of visits.
 const (
-	kindHTTP      = "http"
-	kindWebSocket = "websocket"
-	kindOther     = "other"
+	kindHTTP       = "http"
+	kindWebSocket  = "websocket"
+	kindAccelerate = "accelerate"
+	kindOther      = "other"
 )
 
 type visitKey struct{}

@@ -57,7 +57,7 @@ func (m *Metrics) count(v *visit) {
 	m.requests.WithLabelValues(namespace, pool, v.kind, codeLabel(v)).Inc()
 	m.received.WithLabelValues(namespace, pool, v.kind).Add(float64(v.received))
 	m.sent.WithLabelValues(namespace, pool, v.kind).Add(float64(v.sent))
-	if v.kind == kindHTTP {
+	if v.kind == kindHTTP || v.kind == kindAccelerate {
 		m.durations.WithLabelValues(namespace, pool).Observe(v.duration.Seconds())
 	}
 }

@@ -91,6 +91,9 @@ func (s *Server) shutDown(ctx context.Context, front *http.Server, politely bool
 	}
 	ctx, stop := context.WithTimeout(ctx, s.Timeout)
 	defer stop()
+	if politely && s.Drain != nil {
+		s.Drain(ctx)
+	}
 	others := make(chan error, 1)
 	go func() { others <- s.Shutdown(ctx) }()
 	err := errors.Join(front.Shutdown(ctx), <-others)

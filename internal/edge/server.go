@@ -22,8 +22,13 @@ type Server struct {
 	// SQL answers /sql, WebSocket the upgrades on /v2 and /v1.
 	SQL       http.Handler
 	WebSocket http.Handler
-	Callers   Callers
-	Metrics   *Metrics
+	// Accelerate answers at the paths that it serves; nil serves none.
+	Accelerate interface {
+		http.Handler
+		Serves(path string) bool
+	}
+	Callers Callers
+	Metrics *Metrics
 	// Certificate is nil where the gateway speaks plain HTTP.
 	Certificate *Certificate
 	// Ready says why requests should go to other replicas, or nothing.
@@ -32,6 +37,9 @@ type Server struct {
 	// more connections; Timeout bounds what comes then.
 	Delay   time.Duration
 	Timeout time.Duration
+	// Drain, where it is set, waits for what needs further requests to end, at the latest
+	// until the context ends. Connections are still taken meanwhile.
+	Drain func(context.Context)
 	// Shutdown ends what http.Server does not know of, at the latest with the context.
 	Shutdown func(context.Context) error
 	Log      *slog.Logger
@@ -74,6 +82,8 @@ func (s *Server) route(r *http.Request) (string, http.Handler) {
 		return kindHTTP, s.SQL
 	case (path == "/v2" || path == "/v1") && strings.EqualFold(r.Header.Get("Upgrade"), "websocket"):
 		return kindWebSocket, s.WebSocket
+	case s.Accelerate != nil && s.Accelerate.Serves(path):
+		return kindAccelerate, s.Accelerate
 	}
 	return kindOther, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		writeError(w, &Refusal{
