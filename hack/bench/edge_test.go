@@ -11,6 +11,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -37,10 +38,16 @@ const (
 
 // aSite is a PostgreSQL, the PgBouncer before it and a gateway before that. Everybody
 // speaks TLS and verifies, as workers do, but for a second gateway: what it is without.
+// A third answers without asking anybody: what HTTP itself costs.
 type aSite struct {
-	gateway           *aGateway
-	worker, inPlain   worker
+	// bare is without TLS. constant answers without a pool; see gatewayJob.Constant.
+	gateway, bare, constant *aGateway
+	// worker queries over TLS, inPlain without, toConstant where only net/http is.
+	worker, inPlain, toConstant worker
+
 	direct, pgbouncer *pgconn.Config
+	// postmaster and pooler are the processes of PostgreSQL and PgBouncer.
+	postmaster, pooler int
 }
 
 func startSite(t *testing.T) aSite {
@@ -74,68 +81,110 @@ func startSite(t *testing.T) aSite {
 	trusted.AppendCertsFromPEM(authority.CA)
 	direct := &server.Config(role, password, "shop").Config
 	direct.TLSConfig = &tls.Config{RootCAs: trusted, ServerName: "127.0.0.1"}
-	site := aSite{gateway: startGateway(t, job), direct: direct, pgbouncer: direct.Copy()}
+	site := aSite{
+		gateway: startGateway(t, job), direct: direct, pgbouncer: direct.Copy(),
+		postmaster: listener(t, server.Port), pooler: listener(t, pooler.Port),
+	}
 	site.pgbouncer.Port = pooler.Port
 	site.worker = worker{gateway: site.gateway.address, host: host, login: site.pgbouncer, tls: &tls.Config{RootCAs: trusted, ServerName: host}}
-	job.Certificate, job.Key, job.Pool.TLS = "", "", false
-	site.inPlain = worker{gateway: startGateway(t, job).address, host: host, login: site.pgbouncer}
+	site.toConstant = site.worker
+	job.Constant = true
+	site.constant = startGateway(t, job)
+	site.toConstant.gateway = site.constant.address
+	job.Constant, job.Certificate, job.Key, job.Pool.TLS = false, "", "", false
+	site.bare = startGateway(t, job)
+	site.inPlain = worker{gateway: site.bare.address, host: host, login: site.pgbouncer}
 	return site
+}
+
+// A way to query, and the gateway that it leads over.
+type way struct {
+	name    string
+	connect newClient
+	gateway *aGateway // nil where there is none.
+}
+
+const (
+	newToPostgres  = "a new connection to PostgreSQL each"
+	keptToPooler   = "a kept connection to PgBouncer"
+	keptToGateway  = "/sql, kept connection"
+	newToGateway   = "/sql, new connection each"
+	newSocket      = "WebSocket, new one each"
+	plainToPooler  = keptToPooler + ", without TLS"
+	plainToGateway = keptToGateway + ", without TLS"
+	toNetHTTP      = "as /sql, a constant from net/http"
+)
+
+func (s aSite) ways() []way {
+	plain := s.pgbouncer.Copy()
+	plain.TLSConfig = nil
+	return []way{
+		{newToPostgres, newConnections(s.direct), nil},
+		{keptToPooler, keptConnection(s.pgbouncer), nil},
+		{keptToGateway, s.worker.sql, s.gateway},
+		{newToGateway, afresh(s.worker.sql), s.gateway},
+		{newSocket, afresh(s.worker.socket), s.gateway},
+		{plainToPooler, keptConnection(plain), nil},
+		{plainToGateway, s.inPlain.sql, s.bare},
+		{toNetHTTP, s.toConstant.sql, s.constant},
+	}
 }
 
 // TestWorkersAtTheGateway: queries a second in the ways of workers, against a new
 // connection to the database for each query and against a connection to PgBouncer that
-// is kept, all in one run and over TLS.
+// is kept, all in one run and over TLS; and what each process spends on a query.
 func TestWorkersAtTheGateway(t *testing.T) {
 	site := startSite(t)
-	ways := []struct {
-		name    string
-		connect newClient
-	}{
-		{"/sql, kept connection", site.worker.sql},
-		{"/sql, new connection each", afresh(site.worker.sql)},
-		{"WebSocket, new one each", afresh(site.worker.socket)},
-	}
-	toNew, toKept := make([]pairs, len(ways)), make([]pairs, len(ways))
-	cost := make([][]float64, len(ways))
-	var newToKept, plain pairs
-	bare := site.pgbouncer.Copy()
-	bare.TLSConfig = nil
+	ways, rates, costs := site.ways(), map[string][]float64{}, map[string][][]float64{}
 	for turn := range edgeRounds {
-		var fresh, kept, plainSQL, plainKept float64
-		rates := make([]float64, len(ways))
-		steps := []func(){
-			func() { fresh = rate(t, newConnections(site.direct)) },
-			func() { kept = rate(t, keptConnection(site.pgbouncer)) },
-			func() { plainKept = rate(t, keptConnection(bare)) },
-			func() { plainSQL = rate(t, site.inPlain.sql) },
-		}
-		for i, way := range ways {
-			steps = append(steps, func() {
-				var micros float64
-				rates[i], micros = costly(t, way.connect, site.gateway.pid)
-				cost[i] = append(cost[i], micros)
-			})
-		}
-		inOrder(turn, steps)
 		for i := range ways {
-			toNew[i].add(rates[i], fresh)
-			toKept[i].add(rates[i], kept)
+			// Each turn begins with the next: whoever comes later finds the machine as
+			// those before have left it.
+			w := ways[(turn+i)%len(ways)]
+			perSecond, micros := rate(t, w.connect, site.parties(w.gateway))
+			rates[w.name] = append(rates[w.name], perSecond)
+			costs[w.name] = append(costs[w.name], micros)
 		}
-		newToKept.add(fresh, kept)
-		plain.add(plainSQL, plainKept)
 	}
 	out := newTable(fmt.Sprintf("Queries a second of %d workers at the gateway, over TLS", workers),
 		"\tthis way\tthe other\tratio, median\tsmallest to largest\tturns")
-	for i, way := range ways {
-		out.compare(way.name+", to a new connection to PostgreSQL", "/s", toNew[i])
-		out.compare(way.name+", to a kept one to PgBouncer", "/s", toKept[i])
+	compare := func(ours, theirs string) { out.compare(ours+", to "+theirs, "/s", pairs{rates[ours], rates[theirs]}) }
+	for _, ours := range []string{keptToGateway, newToGateway, newSocket} {
+		compare(ours, newToPostgres)
+		compare(ours, keptToPooler)
 	}
-	out.compare("/sql, kept connection, to a kept one to PgBouncer, both without TLS", "/s", plain)
-	out.compare("a new connection to PostgreSQL, to a kept one to PgBouncer", "/s", newToKept)
+	compare(plainToGateway, plainToPooler)
+	compare(newToPostgres, keptToPooler)
+	compare(toNetHTTP, keptToPooler)
 	_ = out.Flush()
-	out = newTable("The gateway's processor time for a query", "\tmedian\tsmallest to largest")
-	for i, way := range ways {
-		out.row("%s\t%.0f µs\t%.0f to %.0f µs", way.name, median(cost[i]), slices.Min(cost[i]), slices.Max(cost[i]))
+	tellCosts(ways, costs)
+}
+
+// parties are the processes that a query costs something, as tellCosts names them.
+func (s aSite) parties(gateway *aGateway) []int {
+	if gateway == nil {
+		return []int{os.Getpid(), s.pooler, s.postmaster}
+	}
+	return []int{os.Getpid(), s.pooler, s.postmaster, gateway.pid}
+}
+
+func tellCosts(ways []way, costs map[string][][]float64) {
+	out := newTable("Processor time for a query in µs, medians of all turns", "\tall\tclient\tPgBouncer\tPostgreSQL\tgateway\tgateway, smallest to largest")
+	for _, w := range ways {
+		all, parties := []float64{}, make([][]float64, 4)
+		for _, micros := range costs[w.name] {
+			sum := 0.0
+			for i, spent := range micros {
+				parties[i] = append(parties[i], spent)
+				sum += spent
+			}
+			all = append(all, sum)
+		}
+		gateway := ""
+		if w.gateway != nil {
+			gateway = fmt.Sprintf("%.0f\t%.0f to %.0f", median(parties[3]), slices.Min(parties[3]), slices.Max(parties[3]))
+		}
+		out.row("%s\t%.0f\t%.0f\t%.0f\t%.0f\t%s", w.name, median(all), median(parties[0]), median(parties[1]), median(parties[2]), gateway)
 	}
 	_ = out.Flush()
 }
@@ -165,26 +214,17 @@ func TestAnIdleWebSocket(t *testing.T) {
 	_ = out.Flush()
 }
 
-// inOrder does all steps, each turn beginning with the next: whoever comes later finds
-// the machine as those before have left it.
-func inOrder(turn int, steps []func()) {
-	for i := range steps {
-		steps[(turn+i)%len(steps)]()
-	}
-}
-
 // costly is a rate, and the microseconds of processor time that a process spent on each query.
 func costly(t *testing.T, connect newClient, process int) (perSecond, micros float64) {
 	t.Helper()
-	before := spent(t, []int{process})
-	perSecond = rate(t, connect)
-	used := spent(t, []int{process}) - before
-	return perSecond, float64(used.Microseconds()) / (perSecond * edgeRound.Seconds())
+	perSecond, spent := rate(t, connect, []int{process})
+	return perSecond, spent[0]
 }
 
 // rate is how many queries a second workers run at once, each after one that does not
-// count. None may fail.
-func rate(t *testing.T, connect newClient) float64 {
+// count, and how many microseconds of processor time each of some processes spends on a
+// query. None may fail.
+func rate(t *testing.T, connect newClient, processes []int) (perSecond float64, micros []float64) {
 	t.Helper()
 	var ready, done sync.WaitGroup
 	var queries atomic.Int64
@@ -205,14 +245,19 @@ func rate(t *testing.T, connect newClient) float64 {
 		})
 	}
 	ready.Wait()
+	before := families(t, processes)
 	begun := time.Now()
 	deadline = begun.Add(edgeRound)
 	close(begin)
 	done.Wait()
+	took := time.Since(begun)
 	if len(failures) > 0 {
 		t.Fatalf("%d of %d workers failed, one of them with: %v", len(failures), workers, <-failures)
 	}
-	return float64(queries.Load()) / time.Since(begun).Seconds()
+	for i, spent := range families(t, processes) {
+		micros = append(micros, float64((spent-before[i]).Microseconds())/float64(queries.Load()))
+	}
+	return float64(queries.Load()) / took.Seconds(), micros
 }
 
 func warmed(ctx context.Context, connect newClient) (client, error) {

@@ -217,25 +217,60 @@ func find(t *testing.T, text, pattern string) float64 {
 	return value
 }
 
-// spent is the processor time of some processes. Source: proc(5), /proc/pid/stat,
-// in ticks of a hundredth of a second.
+// spent is the processor time of some processes.
 func spent(t *testing.T, processes []int) time.Duration {
 	t.Helper()
-	var ticks int64
+	var sum time.Duration
 	for _, pid := range processes {
-		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		own, _, err := times(pid)
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, rest, _ := strings.Cut(string(stat), ") ")
-		fields := strings.Fields(rest)
-		for _, field := range fields[11:13] {
-			n, err := strconv.ParseInt(field, 10, 64)
-			if err != nil {
-				t.Fatal(err)
+		sum += own
+	}
+	return sum
+}
+
+// families is the processor time of each process with its children, those that have
+// ended among them.
+func families(t *testing.T, processes []int) []time.Duration {
+	t.Helper()
+	sums := make([]time.Duration, 0, len(processes))
+	for _, pid := range processes {
+		own, ended, err := times(pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := own + ended
+		children, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, child := range strings.Fields(string(children)) {
+			if number, err := strconv.Atoi(child); err == nil && pid != os.Getpid() { // This one's have columns of their own.
+				own, ended, _ := times(number) // Who has just ended is small.
+				sum += own + ended
 			}
-			ticks += n
+		}
+		sums = append(sums, sum)
+	}
+	return sums
+}
+
+// times are a process's own processor time, and that of its children that have ended.
+// Source: proc(5), /proc/pid/stat, in ticks of a hundredth of a second.
+func times(pid int) (own, ended time.Duration, err error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	_, rest, _ := strings.Cut(string(stat), ") ")
+	var ticks [4]int64
+	for i, field := range strings.Fields(rest)[11:15] {
+		if ticks[i], err = strconv.ParseInt(field, 10, 64); err != nil {
+			return 0, 0, err
 		}
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond
+	const tick = 10 * time.Millisecond
+	return time.Duration(ticks[0]+ticks[1]) * tick, time.Duration(ticks[2]+ticks[3]) * tick, nil
 }
