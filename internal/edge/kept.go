@@ -26,7 +26,7 @@ type loginKey [sha256.Size]byte
 
 func (k *keeper) keyOf(pool Pool, login Login) loginKey {
 	k.once.Do(func() { _, _ = rand.Read(k.seed[:]) }) // It never fails: see crypto/rand.Read.
-	room := [512]byte{}
+	room := [2048]byte{}                              // An authority's certificate is most of it.
 	text := append(room[:0], k.seed[:]...)
 	add := func(part string) {
 		text = binary.BigEndian.AppendUint32(text, uint32(len(part))) //nolint:gosec // A header's part is shorter than 4 GiB.

@@ -55,12 +55,16 @@ func (l *Limiter) Admit(pool Pool, caller netip.Addr) (release func(), err error
 	}
 	l.pools[pool.Label]++
 	l.callers[caller]++
-	return sync.OnceFunc(func() {
+	released := false
+	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		leave(l.pools, pool.Label)
-		leave(l.callers, caller)
-	}), nil
+		if !released {
+			released = true
+			leave(l.pools, pool.Label)
+			leave(l.callers, caller)
+		}
+	}, nil
 }
 
 // refuse says why the limits let nothing more in. Only what is let in counts as begun.

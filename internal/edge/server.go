@@ -52,28 +52,31 @@ type Server struct {
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind, handler := s.route(r)
-	caller := s.Callers.Of(r)
-	v := &visit{kind: kind, method: r.Method, caller: caller.String()}
-	body, answer, begun := &countedBody{ReadCloser: r.Body}, newRecorder(w), time.Now()
-	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, v))
-	r.Body, r.RemoteAddr = body, netip.AddrPortFrom(caller, 0).String()
+	p, begun := newPassage(w, r), time.Now()
+	p.kind, p.method, p.caller = kind, r.Method, s.Callers.Of(r)
+	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, &p.visit))
+	r.Body = &p.body
+	if len(s.Callers.Trusted) > 0 { // Else it is the peer, who stands there already.
+		r.RemoteAddr = netip.AddrPortFrom(p.caller, 0).String()
+	}
 	if s.ending.Load() && kind != kindWebSocket {
 		w.Header().Set("Connection", "close") // The next request goes to another replica.
 	}
 	defer func() {
 		problem := recover()
-		s.report(problem, answer)
-		answer.finish()
-		v.code, v.duration, v.received, v.sent = strconv.Itoa(answer.status), time.Since(begun), body.received, answer.sent
+		s.report(problem, &p.answer)
+		p.finish()
+		p.code, p.duration = strconv.Itoa(p.answer.status), time.Since(begun)
+		p.received, p.sent = p.body.received, p.answer.sent
 		// A WebSocket that is open is told of when it ends.
-		if answer.status != http.StatusSwitchingProtocols {
-			s.tell(v)
+		if p.answer.status != http.StatusSwitchingProtocols {
+			s.tell(&p.visit)
 		}
 		if problem != nil {
 			panic(http.ErrAbortHandler) // What was written of an answer is not the whole of it.
 		}
 	}()
-	handler.ServeHTTP(answer, r)
+	handler.ServeHTTP(&p.answer, r)
 }
 
 func (s *Server) route(r *http.Request) (string, http.Handler) {
@@ -107,6 +110,7 @@ func (s *Server) tell(v *visit) {
 	if !s.AccessLog {
 		return
 	}
-	s.Log.Info(v.kind, "pool", v.pool.String(), "method", v.method, "code", v.code, "durationMs", v.duration.Milliseconds(),
-		"received", v.received, "sent", v.sent, "caller", v.caller)
+	s.Log.LogAttrs(context.Background(), slog.LevelInfo, v.kind, slog.String("pool", v.pool.String()), slog.String("method", v.method),
+		slog.String("code", v.code), slog.Int64("durationMs", v.duration.Milliseconds()), slog.Int64("received", v.received),
+		slog.Int64("sent", v.sent), slog.String("caller", v.caller.String()))
 }

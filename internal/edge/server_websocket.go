@@ -12,7 +12,7 @@ func (s *Server) EndWebSocket(end WebSocketEnd) {
 		code = codeCompletion
 	}
 	s.tell(&visit{
-		kind: kindWebSocket, method: http.MethodGet, pool: end.Pool, caller: end.Caller.String(), code: code,
+		kind: kindWebSocket, method: http.MethodGet, pool: end.Pool, caller: end.Caller, code: code,
 		received: end.Received, sent: end.Sent, duration: end.Duration,
 	})
 }

@@ -138,8 +138,12 @@ func unready(pool Pool) *Refusal {
 func (h *HTTP) readBody(w http.ResponseWriter, r *http.Request, buffers *buffers) ([]byte, error) {
 	controller := http.NewResponseController(w)
 	_ = controller.SetReadDeadline(time.Now().Add(h.Limits.Timeout)) // A recorder of a test has none.
-	buffers.body.Grow(int(max(0, r.ContentLength)) + 512)            // ReadFrom wants room to find the end.
-	_, err := buffers.body.ReadFrom(http.MaxBytesReader(w, r.Body, int64(h.Limits.RequestBytes)))
+	body := r.Body
+	if r.ContentLength < 0 { // Else the server reads no more than that, and answer has seen to it.
+		body = http.MaxBytesReader(w, body, int64(h.Limits.RequestBytes))
+	}
+	buffers.body.Grow(int(max(0, r.ContentLength)) + 512) // ReadFrom wants room to find the end.
+	_, err := buffers.body.ReadFrom(body)
 	if err == nil { // Else the server would wait for the rest of the body before it answers.
 		_ = controller.SetReadDeadline(time.Time{})
 	}
