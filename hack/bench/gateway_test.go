@@ -136,6 +136,7 @@ func (j gatewayJob) server() (*edge.Server, error) {
 		Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), AccessLog: true,
 	}
 	sockets.Ended = server.EndWebSocket
+	server.Accelerate = accelerated(directory, connections, limiter)
 	return server, nil
 }
 
