@@ -223,7 +223,7 @@ $(STAMPS)/workers: hack/workers.sh hack/npm.sh $(shell find hack/e2e/edge/testda
 $(STAMPS)/accelerate-legacy: $(wildcard cmd/accelerate-legacy/*) $(STAMPS)/rootfs-nodejs
 	$(STEP) "Bringing the packages of accelerate-legacy" --expect "seconds, with npm a minute" \
 		--hint "packages come from the registry that npm is set up with: does npm ping work?" -- \
-		bash -c 'hack/npm.sh "bring packages" && $(BIN)/images script --out $(CACHE)/accelerate-legacy accelerate-legacy'
+		bash -c 'hack/npm.sh "bring packages" && $(BIN)/images script --out $(ROOTFS)/accelerate-legacy accelerate-legacy'
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/images: $(PRODUCT) $(BIN)/images

@@ -26,9 +26,9 @@ export class Connection extends pg.Client {
   #limits;
   #received = 0;
 
-  constructor({ limits, ...config }) {
+  constructor(config) {
     super(config);
-    this.#limits = limits;
+    this.#limits = config.limits;
     let proven = false;
     const refuse = () => this.abort(new StatementError("P1011", "the pooler asks for another login than SCRAM-SHA-256"));
     this.connection.once("authenticationSASLFinal", () => (proven = true));

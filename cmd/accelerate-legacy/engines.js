@@ -1,9 +1,10 @@
 // SPDX-FileCopyrightText: The Poolfleet Authors
 // SPDX-License-Identifier: Apache-2.0
 
-import { Engine } from "./engine.js";
 import { Failure, schemaMissing } from "./failure.js";
+import { Runner } from "./runner.js";
 import { loginOf } from "./session.js";
+import { compile } from "./wasm.js";
 
 /**
  * The engines of all logins, the least recently used first. What nobody uses makes room
@@ -12,7 +13,8 @@ import { loginOf } from "./session.js";
  */
 export class Engines {
   #limits;
-  /** @type {Map<string, {login: string, opening: Promise<Engine>, engine?: Engine, used: number}>} */
+  #compiled = compile();
+  /** @type {Map<string, {login: string, runner: Runner, used: number}>} */
   #entries = new Map();
   #sweeper;
 
@@ -26,16 +28,16 @@ export class Engines {
    *
    * @param {import("./session.js").Session} session
    * @param {string} hash
-   * @returns {Promise<Engine>}
+   * @returns {Runner}
    */
-  async find(session, hash) {
-    const key = `${hash} ${loginOf(session)}`;
+  find(session, hash) {
+    const key = keyOf(session, hash);
     const entry = this.#entries.get(key);
     if (!entry) throw schemaMissing();
     entry.used = Date.now();
     this.#entries.delete(key);
     this.#entries.set(key, entry);
-    return entry.opening;
+    return entry.runner;
   }
 
   /**
@@ -46,21 +48,22 @@ export class Engines {
    * @param {string} schema
    */
   async add(session, hash, schema) {
-    const login = loginOf(session);
-    const key = `${hash} ${login}`;
+    const key = keyOf(session, hash);
     if (!this.#entries.has(key)) {
+      const login = loginOf(session);
       this.#makeRoom(login);
       const entry = { login, used: Date.now() };
-      entry.opening = Engine.open(schema, session, this.#limits).then(
-        (engine) => (entry.engine = engine),
-        (error) => {
-          this.#entries.delete(key);
-          throw error;
-        },
-      );
+      const options = { compiled: this.#compiled, schema, session, limits: this.#limits };
+      entry.runner = new Runner(options, () => this.#forget(key, entry));
       this.#entries.set(key, entry);
     }
-    await this.#entries.get(key).opening;
+    const { runner } = this.#entries.get(key);
+    try {
+      await runner.ping();
+    } catch (error) {
+      void runner.close();
+      throw error;
+    }
   }
 
   /** Nobody's many schemas displace the engines of others before his own. */
@@ -71,32 +74,36 @@ export class Engines {
   }
 
   #evict(candidates) {
-    const idle = candidates.find(([, entry]) => entry.engine && !entry.engine.busy);
-    if (!idle) throw new Failure(429, { error: "All query engines are busy" });
+    const idle = candidates.find(([, { runner }]) => !runner.busy);
+    if (!idle) throw new Failure(429, { error: "all query engines are busy" });
     this.#drop(...idle);
   }
 
   #sweep() {
     const before = Date.now() - this.#limits.idleMilliseconds;
     for (const [key, entry] of this.#entries) {
-      if (entry.used < before && entry.engine && !entry.engine.busy) this.#drop(key, entry);
+      if (entry.used < before && !entry.runner.busy) this.#drop(key, entry);
     }
   }
 
-  #drop(key, { engine }) {
-    this.#entries.delete(key);
-    engine.close().catch(() => {}); // Its connections are gone already.
+  #drop(key, entry) {
+    this.#forget(key, entry);
+    void entry.runner.close();
+  }
+
+  #forget(key, entry) {
+    if (this.#entries.get(key) === entry) this.#entries.delete(key);
   }
 
   /** Whether a request or a transaction is under way. */
   get busy() {
-    return [...this.#entries.values()].some(({ engine }) => !engine || engine.busy);
+    return [...this.#entries.values()].some(({ runner }) => runner.busy);
   }
 
   async close() {
     clearInterval(this.#sweeper);
-    const all = [...this.#entries.values()];
-    this.#entries.clear();
-    await Promise.allSettled(all.map(async ({ opening }) => (await opening).close()));
+    await Promise.all([...this.#entries.values()].map(({ runner }) => runner.close()));
   }
 }
+
+const keyOf = (session, hash) => `${hash} ${loginOf(session)}`;

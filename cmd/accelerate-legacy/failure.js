@@ -24,6 +24,11 @@ export const invalid = (reason, status = 400) => new Failure(status, { InvalidRe
 export const known = ({ message, error_code, meta }, status = 400) =>
   new Failure(status, { is_panic: false, message, error_code, meta });
 
-/** The engine refuses the schema. */
-export const startup = (msg, error_code) =>
-  new Failure(400, { EngineNotStarted: { reason: { KnownEngineStartupError: { msg, error_code } } } });
+/** No engine comes of the schema. */
+export const startup = (msg) => new Failure(400, { EngineNotStarted: { reason: { KnownEngineStartupError: { msg, error_code: "P1012" } } } });
+
+/** Whatever it is, the client is told no more: the words may have values in them. */
+export const unreadable = () => new Failure(400, { error: "the query engine can not read the request" });
+
+/** The client tries again. */
+export const broken = () => new Failure(500, { error: "the query engine broke down" });

@@ -3,7 +3,7 @@
 
 import { createServer } from "node:http";
 
-import { Failure } from "./failure.js";
+import { Failure, unreadable } from "./failure.js";
 
 /** More than the gateway sends: a credential, and an authority's certificates in base64. */
 const maxHeaderSize = 256 << 10;
@@ -31,9 +31,8 @@ async function outcome(service, request, limits) {
     if (answer.length <= limits.resultBytes) return [200, answer];
     return failed("P6009", `the result has more than ${limits.resultBytes} bytes, as many as are returned`);
   } catch (error) {
-    if (error instanceof Failure) return [error.status, JSON.stringify(error.body)];
-    if (request.errored) return [400, "{}"]; // Nobody reads it.
-    return [400, JSON.stringify({ error: "the query engine can not read the request" })];
+    const { status, body } = error instanceof Failure ? error : unreadable();
+    return [status, JSON.stringify(body)];
   }
 }
 

@@ -33,12 +33,13 @@ export class Service {
       return "{}";
     }
     const body = (await this.#read(request, this.#limits.requestBytes)).toString("utf8");
-    const engine = await this.#engines.find(session, hash);
+    const engine = this.#engines.find(session, hash);
     const [kind, transaction, verb] = action;
     if (kind === "graphql") return engine.query(body);
     if (kind === "transaction") return this.#begin(engine, body, session.endpoint);
     if (verb === "graphql") return engine.query(body, transaction);
-    return verb === "commit" ? engine.commit(transaction) : engine.rollback(transaction);
+    await engine.finish(transaction, verb);
+    return "{}";
   }
 
   async #begin(engine, body, endpoint) {

@@ -8,17 +8,19 @@ import { compileFunction } from "node:vm";
 const require = createRequire(import.meta.url);
 const runtime = "@prisma/client/runtime/query_engine_bg.postgresql";
 
-const bindings = compileFunction(readFileSync(require.resolve(`${runtime}.js`), "utf8"), ["module"]);
-const compiled = new WebAssembly.Module(Buffer.from(require(`${runtime}.wasm-base64.js`).wasm, "base64"));
+/** Compiles Prisma's query engine for PostgreSQL; all threads share what comes of it. */
+export function compile() {
+  return new WebAssembly.Module(Buffer.from(require(`${runtime}.wasm-base64.js`).wasm, "base64"));
+}
 
 /**
- * Returns Prisma's QueryEngine class, bound to a WebAssembly instance that nobody
- * shares: one login's engine has no memory in common with another's, and all of it goes
- * when the engine does.
+ * Returns Prisma's QueryEngine class, bound to a WebAssembly instance of its own.
+ *
+ * @param {WebAssembly.Module} compiled
  */
-export function instantiate() {
+export function instantiate(compiled) {
   const module = { exports: {} };
-  bindings(module);
+  compileFunction(readFileSync(require.resolve(`${runtime}.js`), "utf8"), ["module"])(module);
   const { exports } = new WebAssembly.Instance(compiled, { "./query_engine_bg.js": module.exports });
   module.exports.__wbg_set_wasm(exports);
   exports.__wbindgen_start();
