@@ -62,3 +62,52 @@ true
 {{- end }}
 {{- end }}
 {{- end }}
+
+{{/*
+poolfleet.edge.accelerateLegacy is the sidecar for Prisma's clients 5 and 6. Kubernetes
+starts it before the gateway and ends it after: transactions finish while the gateway ends.
+*/}}
+{{- define "poolfleet.edge.accelerateLegacy" -}}
+{{- $legacy := .Values.edge.accelerateLegacy -}}
+{{- $limits := .Values.edge.limits -}}
+- name: accelerate-legacy
+  image: {{ include "poolfleet.image" (dict "key" "edge.accelerateLegacy.image" "image" $legacy.image "appVersion" .Chart.AppVersion) }}
+  imagePullPolicy: {{ $legacy.image.pullPolicy }}
+  restartPolicy: Always
+  args:
+    - --socket=/run/accelerate/legacy.sock
+    - --health-port=9091
+    - --max-engines={{ $legacy.engines }}
+    - --max-request-bytes={{ $limits.requestBytes | int64 }}
+    - --max-result-bytes={{ $limits.resultBytes | int64 }}
+    - --max-statement-seconds={{ $limits.requestTimeoutSeconds }}
+  ports:
+    - name: accelerate
+      containerPort: 9091
+      protocol: TCP
+  startupProbe:
+    httpGet:
+      path: /healthz
+      port: accelerate
+    periodSeconds: 1
+    failureThreshold: 60
+  livenessProbe:
+    httpGet:
+      path: /healthz
+      port: accelerate
+    periodSeconds: 20
+    timeoutSeconds: 5
+  {{- with $legacy.resources }}
+  resources:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    allowPrivilegeEscalation: false
+    readOnlyRootFilesystem: true
+    capabilities:
+      drop:
+        - ALL
+  volumeMounts:
+    - name: accelerate
+      mountPath: /run/accelerate
+{{- end }}
