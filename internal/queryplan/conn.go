@@ -14,6 +14,14 @@ type Conn interface {
 	Query(ctx context.Context, sql string, parameters [][]byte) (Result, error)
 }
 
+// Scripter is a Conn that also runs raw statements without parameters as Prisma's own
+// driver does: by the simple protocol, in which one text may hold several statements.
+type Scripter interface {
+	// Script gives the result of the only statement; of several no fields, no rows and
+	// none affected.
+	Script(ctx context.Context, sql string) (Result, error)
+}
+
 // Result is what one statement gave.
 type Result struct {
 	Fields       []Field

@@ -63,8 +63,8 @@ var details = map[string]func(d dialect, err *pgconn.PgError, into *object){
 	"UniqueConstraintViolation":     dialect.unique,
 	"ForeignKeyConstraintViolation": reference,
 	"RestrictViolation":             reference,
-	"DatabaseDoesNotExist":          database,
-	"DatabaseAlreadyExists":         database,
+	"DatabaseDoesNotExist":          namedDatabase,
+	"DatabaseAlreadyExists":         namedDatabase,
 	"DatabaseAccessDenied": func(_ dialect, err *pgconn.PgError, into *object) {
 		into.set("db", deniedDatabase(err.Message))
 	},
@@ -75,7 +75,7 @@ var details = map[string]func(d dialect, err *pgconn.PgError, into *object){
 	"postgres":             generic,
 }
 
-func database(_ dialect, err *pgconn.PgError, into *object) {
+func namedDatabase(_ dialect, err *pgconn.PgError, into *object) {
 	into.set("db", quoted(word(err.Message, 1)))
 }
 

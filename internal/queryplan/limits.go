@@ -23,9 +23,9 @@ type Limits struct {
 // DefaultLimits allow what clients ask for in practice, with a wide margin.
 var DefaultLimits = Limits{
 	Depth:       200,
-	Nodes:       1_000_000,
+	Nodes:       1_500_000,
 	Statements:  10_000,
-	Rows:        1_000_000,
-	Work:        20_000_000,
+	Rows:        500_000,
+	Work:        8_000_000,
 	ResultBytes: 64 << 20,
 }

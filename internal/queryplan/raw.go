@@ -39,6 +39,9 @@ func (x *execution) rawValue(v value, kind string) (value, error) {
 		}
 	case *list:
 		for i, item := range known.items {
+			if name := flatArrays[kind]; is[*list](item) && name != "" {
+				return nil, failure("Cannot serialize value of type object as %s", name)
+			}
 			var err error
 			if known.items[i], err = x.rawValue(item, kind); err != nil {
 				return nil, err
@@ -47,6 +50,9 @@ func (x *execution) rawValue(v value, kind string) (value, error) {
 	}
 	return v, nil
 }
+
+// flatArrays are the types of which Prisma reads no arrays of arrays in raw results.
+var flatArrays = map[string]string{"int-array": "Int32", "bigint-array": "Int64", "json-array": "Json", "bool-array": "Boolean"}
 
 // rawNumber cuts what has to be whole, and gives large numbers as text.
 func rawNumber(number float64, kind string) value {

@@ -69,7 +69,12 @@ func (x *execution) query(ctx context.Context, of *statement, part rendered) (Re
 	if x.comment != "" {
 		part.sql += " " + x.comment
 	}
-	result, err := x.send(ctx, part.sql, part.args, parameters)
+	result, err := x.send(part.sql, part.args, func() (Result, error) {
+		if script, ok := x.conn.(Scripter); ok && of.raw && len(parameters) == 0 {
+			return script.Script(ctx, part.sql)
+		}
+		return x.conn.Query(ctx, part.sql, parameters)
+	})
 	if err != nil {
 		return Result{}, x.dialect.translate(err, of.raw)
 	}
@@ -79,11 +84,11 @@ func (x *execution) query(ctx context.Context, of *statement, part rendered) (Re
 	return result, nil
 }
 
-// send runs one statement and traces it.
-func (x *execution) send(ctx context.Context, sql string, args []value, parameters [][]byte) (Result, error) {
+// send traces the statement that it is given to run.
+func (x *execution) send(sql string, args []value, send func() (Result, error)) (Result, error) {
 	span := x.trace.begin("db_query", sql)
 	begun := time.Now()
-	result, err := x.conn.Query(ctx, sql, parameters)
+	result, err := send()
 	if err == nil {
 		x.trace.query(sql, args, begun)
 	}
@@ -122,6 +127,6 @@ func (x *execution) inOneTransaction(ctx context.Context, run func(context.Conte
 func (x *execution) end(ctx context.Context, name, sql string) error {
 	span := x.trace.begin(name, "")
 	defer span.end()
-	_, err := x.send(ctx, sql, nil, nil)
+	_, err := x.send(sql, nil, func() (Result, error) { return x.conn.Query(ctx, sql, nil) })
 	return err
 }
