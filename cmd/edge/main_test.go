@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/poolfleet/poolfleet/internal/edge"
+	"github.com/poolfleet/poolfleet/internal/edge/accelerate"
+	"github.com/poolfleet/poolfleet/internal/edge/accelerate/cache"
 )
 
 func TestTheCommandLineSaysHowTheGatewayRuns(t *testing.T) {
@@ -22,19 +24,24 @@ func TestTheCommandLineSaysHowTheGatewayRuns(t *testing.T) {
 		"--trusted-proxies=10.1.2.3/8,fd00::/8", "--max-request-bytes=1", "--max-result-bytes=2", "--request-timeout=3s", "--max-kept-connections=4",
 		"--keep-connections-for=5s", "--websocket-idle-timeout=6s", "--max-message-bytes=7", "--caller-concurrency=8", "--caller-rate=9.5",
 		"--caller-burst=10", "--login-timeout=11s", "--shutdown-delay=12s", "--shutdown-timeout=13s", "--metrics-address=:1",
+		"--max-transaction-time=14s", "--max-transaction-wait=15s", "--max-transactions=16", "--caller-transactions=17", "--max-cache-bytes=18",
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	kept := edge.DefaultKeptLimits
 	kept.Idle, kept.For = 4, 5*time.Second
+	results := cache.DefaultLimits
+	results.Bytes = 18
 	want := options{
 		domain: "edge.example.com", listen: ":8443", metricsAddress: ":1", plainHTTP: true,
 		namespaces: []string{"web", "shop"}, logLevel: slog.LevelDebug,
 		trustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")},
 		loginTimeout:   11 * time.Second, shutdownDelay: 12 * time.Second, shutdownTimeout: 13 * time.Second,
 		http: edge.HTTPLimits{RequestBytes: 1, ResultBytes: 2, Timeout: 3 * time.Second}, kept: kept, webSocket: edge.WebSocketLimits{Idle: 6 * time.Second, Message: 7},
-		caller: edge.CallerLimits{Concurrency: 8, Rate: 9.5, Burst: 10},
+		caller:       edge.CallerLimits{Concurrency: 8, Rate: 9.5, Burst: 10},
+		transactions: accelerate.TransactionLimits{Timeout: 14 * time.Second, MaxWait: 15 * time.Second, PerPool: 16, PerCaller: 17},
+		cache:        results,
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error(diff)

@@ -8,11 +8,15 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"strings"
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/edge"
+	"github.com/poolfleet/poolfleet/internal/edge/accelerate"
+	"github.com/poolfleet/poolfleet/internal/edge/accelerate/cache"
+	"github.com/poolfleet/poolfleet/internal/queryplan"
 )
 
 type options struct {
@@ -30,10 +34,16 @@ type options struct {
 	kept      edge.KeptLimits
 	webSocket edge.WebSocketLimits
 	caller    edge.CallerLimits
+
+	transactions accelerate.TransactionLimits
+	cache        cache.Limits
 }
 
 func parse(args []string) (options, error) {
-	o := options{http: edge.DefaultHTTPLimits, kept: edge.DefaultKeptLimits, caller: edge.DefaultCallerLimits}
+	o := options{
+		http: edge.DefaultHTTPLimits, kept: edge.DefaultKeptLimits, caller: edge.DefaultCallerLimits,
+		transactions: accelerate.DefaultTransactionLimits, cache: cache.DefaultLimits,
+	}
 	flags := flag.NewFlagSet("edge", flag.ExitOnError)
 	flags.StringVar(&o.domain, "domain", "", "Domain under which pools are served, as LABEL.DOMAIN. Required.")
 	flags.StringVar(&o.listen, "listen", ":8443", "Address for clients.")
@@ -55,6 +65,7 @@ func parse(args []string) (options, error) {
 	flags.DurationVar(&o.shutdownDelay, "shutdown-delay", 5*time.Second, "How long requests are still taken when the gateway ends, until they go elsewhere.")
 	flags.DurationVar(&o.shutdownTimeout, "shutdown-timeout", 30*time.Second, "How long requests and WebSockets may then take to finish.")
 	limitFlags(flags, &o)
+	accelerateFlags(flags, &o)
 	if err := flags.Parse(args); err != nil {
 		return o, err
 	}
@@ -72,6 +83,14 @@ func limitFlags(flags *flag.FlagSet, o *options) {
 	flags.IntVar(&o.caller.Concurrency, "caller-concurrency", o.caller.Concurrency, "Requests and WebSockets of one caller at a time; 0 for any.")
 	flags.Float64Var(&o.caller.Rate, "caller-rate", o.caller.Rate, "Requests and WebSockets that one caller may begin in a second; 0 for any.")
 	flags.IntVar(&o.caller.Burst, "caller-burst", o.caller.Burst, "How many of them at once.")
+}
+
+func accelerateFlags(flags *flag.FlagSet, o *options) {
+	flags.DurationVar(&o.transactions.Timeout, "max-transaction-time", o.transactions.Timeout, "How long an interactive transaction of Prisma's may be open, whatever its client asks for.")
+	flags.DurationVar(&o.transactions.MaxWait, "max-transaction-wait", o.transactions.MaxWait, "How long it may take to begin, whatever its client asks for.")
+	flags.IntVar(&o.transactions.PerPool, "max-transactions", o.transactions.PerPool, "Interactive transactions of a pool that may be open.")
+	flags.IntVar(&o.transactions.PerCaller, "caller-transactions", o.transactions.PerCaller, "Those of one caller.")
+	flags.Uint64Var(&o.cache.Bytes, "max-cache-bytes", o.cache.Bytes, "Bytes of results that are kept as clients of Prisma ask with cacheStrategy.")
 }
 
 func (o *options) check(rest []string) error {
@@ -93,6 +112,9 @@ func (o *options) checkLimits() error {
 	for name, value := range map[string]int64{
 		"max-request-bytes": int64(o.http.RequestBytes), "max-result-bytes": int64(o.http.ResultBytes),
 		"request-timeout": int64(o.http.Timeout), "login-timeout": int64(o.loginTimeout), "shutdown-timeout": int64(o.shutdownTimeout),
+		"max-transaction-time": int64(o.transactions.Timeout), "max-transaction-wait": int64(o.transactions.MaxWait),
+		"max-transactions": int64(o.transactions.PerPool), "caller-transactions": int64(o.transactions.PerCaller),
+		"max-cache-bytes": int64(min(o.cache.Bytes, math.MaxInt64)), //nolint:gosec // It fits.
 	} {
 		if value <= 0 {
 			return fmt.Errorf("--%s must be more than 0", name)
@@ -122,14 +144,32 @@ func (o *options) server(directory *edge.Directory, log *slog.Logger) (server *e
 	connections := &edge.Connections{Directory: directory, Door: door, Limits: o.kept}
 	sql := &edge.HTTP{Directory: directory, Connections: connections, Limiter: limiter, Limits: o.http}
 	sockets := &edge.WebSocket{Directory: directory, Door: door, Limiter: limiter, Limits: o.webSocket}
+	prisma, err := o.accelerate(connections, limiter, log)
+	if err != nil {
+		return nil, nil, err
+	}
 	server = &edge.Server{
-		SQL: sql, WebSocket: sockets, Callers: edge.Callers{Trusted: o.trustedProxies},
+		SQL: sql, WebSocket: sockets, Accelerate: prisma, Callers: edge.Callers{Trusted: o.trustedProxies},
 		Metrics: edge.NewMetrics(directory, limiter, sockets.Open), Certificate: certificate,
-		Delay: o.shutdownDelay, Timeout: o.shutdownTimeout, Shutdown: sockets.Shutdown,
+		Delay: o.shutdownDelay, Timeout: o.shutdownTimeout, Drain: prisma.Transactions.Drain, Shutdown: sockets.Shutdown,
 		Log: log, AccessLog: o.accessLog,
 	}
 	door.Failed, door.Log, sockets.Ended = server.Metrics.FailedLogin, log, server.EndWebSocket
-	return server, connections.Close, nil
+	return server, func() { prisma.Cache.Close(); connections.Close() }, nil
+}
+
+// accelerate wires what answers Prisma's clients.
+func (o *options) accelerate(connections *edge.Connections, limiter *edge.Limiter, log *slog.Logger) (*accelerate.Handler, error) {
+	results, err := cache.New(o.cache, func(err error) {
+		log.Debug("a result was not fetched again", "code", queryplan.ErrorOf(err).Code) // Its words may have data.
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &accelerate.Handler{
+		Directory: connections.Directory, Connections: connections, Limiter: limiter, Limits: o.http,
+		Cache: results, Transactions: &accelerate.Transactions{Limits: o.transactions},
+	}, nil
 }
 
 func prefixes(list string) ([]netip.Prefix, error) {

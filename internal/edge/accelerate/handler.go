@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/edge"
+	"github.com/poolfleet/poolfleet/internal/edge/accelerate/cache"
 	"github.com/poolfleet/poolfleet/internal/queryplan"
 )
 
@@ -21,7 +22,10 @@ type Handler struct {
 	Connections *edge.Connections
 	Limiter     *edge.Limiter
 	Limits      edge.HTTPLimits
-	// Transactions are those that began here, and Replicas where others are.
+	// Cache keeps results as clients ask; nil keeps none.
+	Cache *cache.Cache
+	// Transactions are those that began here, and Replicas where others are; nil is that
+	// there are none.
 	Transactions *Transactions
 	Replicas     replicas
 	// Legacy serves the older protocol; nil where the gateway does not.
@@ -31,13 +35,14 @@ type Handler struct {
 }
 
 // Serves is whether a path is of Accelerate's protocols.
-func (h *Handler) Serves(path string) bool {
-	return path == connectionInfoPath || path == queryPath || strings.HasPrefix(path, transactionPath) || IsLegacy(path)
+func (*Handler) Serves(path string) bool {
+	return path == connectionInfoPath || path == queryPath || path == invalidatePath || strings.HasPrefix(path, transactionPath) || IsLegacy(path)
 }
 
 const (
 	connectionInfoPath = "/connection-info"
 	queryPath          = "/query"
+	invalidatePath     = "/invalidate"
 )
 
 // ServeHTTP answers a client. Every answer is JSON.
@@ -49,7 +54,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v := &visit{Request: r, w: w}
 	err := h.begin(v)
 	if err == nil {
-		err = h.serve(v)
+		err = h.serve(r.Context(), v)
 	}
 	h.answer(v, err)
 }
@@ -64,7 +69,7 @@ func (h *Handler) begin(v *visit) (err error) {
 	return err
 }
 
-func (h *Handler) serve(v *visit) error {
+func (h *Handler) serve(ctx context.Context, v *visit) error {
 	method, serve := h.route(v.URL.Path)
 	switch {
 	case serve == nil:
@@ -83,7 +88,7 @@ func (h *Handler) serve(v *visit) error {
 		return err
 	}
 	defer release()
-	ctx, end := context.WithCancelCause(v.Context())
+	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	defer time.AfterFunc(h.Limits.Timeout, func() { end(h.tooSlow()) }).Stop()
 	return serve(ctx, v)
@@ -95,6 +100,8 @@ func (h *Handler) route(path string) (method string, serve func(context.Context,
 		return http.MethodGet, h.connectionInfo
 	case queryPath:
 		return http.MethodPost, h.query
+	case invalidatePath:
+		return http.MethodPost, h.invalidate
 	case startPath:
 		return http.MethodPost, h.startTransaction
 	}

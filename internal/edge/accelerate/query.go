@@ -5,15 +5,17 @@ package accelerate
 
 import (
 	"context"
+	"time"
 
 	"github.com/poolfleet/poolfleet/internal/edge"
+	"github.com/poolfleet/poolfleet/internal/edge/accelerate/cache"
 	"github.com/poolfleet/poolfleet/internal/queryplan"
 )
 
 // connectionInfo is what a client asks for before its first query: what it may put into
 // plans.
 func (h *Handler) connectionInfo(ctx context.Context, v *visit) error {
-	conn, err := h.login(ctx, v)
+	conn, err := h.login(ctx, v.Session)
 	if err != nil {
 		return err
 	}
@@ -27,9 +29,9 @@ func (h *Handler) connectionInfo(ctx context.Context, v *visit) error {
 	return nil
 }
 
-// query runs a plan on a connection of its own.
+// query runs a plan on a connection of its own, or finds its result in the cache.
 func (h *Handler) query(ctx context.Context, v *visit) error {
-	conn, err := h.login(ctx, v) // Before any of the body: a stranger is turned away.
+	conn, err := h.login(ctx, v.Session) // Before any of the body: a stranger is turned away.
 	if err != nil {
 		return err
 	}
@@ -38,11 +40,70 @@ func (h *Handler) query(ctx context.Context, v *visit) error {
 	if err != nil {
 		return err
 	}
-	data, err := h.run(ctx, v, conn, request, false)
+	policy, err := cache.ReadPolicy(v.Header)
 	if err != nil {
 		return err
 	}
-	v.object = dataOf(data)
+	if h.Cache == nil || !policy.Caches() || !reads(request.Operation) {
+		cache.Answer{Status: cache.None, At: time.Now()}.SetHeader(v.w.Header())
+		return h.run(ctx, v, conn, request, false)
+	}
+	conn.Release(ctx) // The key is right. What is fetched may be for others, too.
+	return h.cached(ctx, v, request, policy)
+}
+
+// reads is whether an operation of Prisma's client changes nothing.
+func reads(operation string) bool {
+	switch operation {
+	case "findUnique", "findUniqueOrThrow", "findFirst", "findFirstOrThrow", "findMany", "aggregate", "groupBy", "count":
+		return true
+	}
+	return false
+}
+
+// cached answers with what the cache has, or runs the plan for it.
+func (h *Handler) cached(ctx context.Context, v *visit, request *queryplan.Request, policy cache.Policy) error {
+	session := v.Session
+	digest := cache.DigestOf([]byte(v.Header.Get(versionHeader)), v.read)
+	answer, err := h.Cache.Get(ctx, h.scope(session), digest, policy, func(ctx context.Context) ([]byte, error) {
+		conn, err := h.login(ctx, session)
+		if err != nil {
+			return nil, err
+		}
+		defer conn.Release(ctx)
+		return request.Run(ctx, h.statements(conn), false, nil)
+	})
+	if err != nil {
+		return err
+	}
+	answer.SetHeader(v.w.Header())
+	v.object = dataOf(answer.Body)
+	return nil
+}
+
+func (h *Handler) scope(s Session) cache.Scope {
+	return h.Cache.ScopeOf(s.Pool.Namespace, s.Pool.Name, s.Login.User, s.Login.Password, s.Login.Database)
+}
+
+// invalidate forgets results of the caller's key.
+func (h *Handler) invalidate(ctx context.Context, v *visit) error {
+	conn, err := h.login(ctx, v.Session)
+	if err != nil {
+		return err
+	}
+	conn.Release(ctx)
+	body, err := h.readBody(v)
+	if err != nil {
+		return err
+	}
+	what, err := cache.ReadInvalidation(body)
+	if err != nil {
+		return err
+	}
+	if h.Cache != nil {
+		h.Cache.Invalidate(h.scope(v.Session), what)
+	}
+	v.object = []byte(`{}`)
 	return nil
 }
 
@@ -52,11 +113,10 @@ func (h *Handler) decode(v *visit) (*queryplan.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := h.readBody(v)
-	if err != nil {
+	if v.read, err = h.readBody(v); err != nil {
 		return nil, err
 	}
-	return queryplan.Decode(body, version, h.planLimits())
+	return queryplan.Decode(v.read, version, h.planLimits())
 }
 
 func (h *Handler) planLimits() queryplan.Limits {
@@ -65,19 +125,26 @@ func (h *Handler) planLimits() queryplan.Limits {
 	return limits
 }
 
-// run interprets a plan. Where the context ends the error says why.
-func (h *Handler) run(ctx context.Context, v *visit, conn *edge.Conn, request *queryplan.Request, inTransaction bool) ([]byte, error) {
-	statements := &statements{conn: conn, left: rowsPerResult * h.Limits.ResultBytes}
-	data, err := request.Run(ctx, statements, inTransaction, v.trace)
+// run interprets a plan and answers with its result. Where the context ends the error
+// says why.
+func (h *Handler) run(ctx context.Context, v *visit, conn *edge.Conn, request *queryplan.Request, inTransaction bool) error {
+	data, err := request.Run(ctx, h.statements(conn), inTransaction, v.trace)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
-		return nil, cause
+		return cause
 	}
-	return data, err
+	if err == nil {
+		v.object = dataOf(data)
+	}
+	return err
 }
 
 func dataOf(data []byte) []byte {
 	object := make([]byte, 0, len(data)+len(`{"data":}`))
 	return append(append(append(object, `{"data":`...), data...), '}')
+}
+
+func (h *Handler) statements(conn *edge.Conn) *statements {
+	return &statements{conn: conn, left: rowsPerResult * h.Limits.ResultBytes}
 }
 
 // statements runs those of one plan.

@@ -24,10 +24,12 @@ type transaction struct {
 	begun   time.Time
 	leave   func()
 
-	// life ends with the transaction, and what runs with it. Its cause is an over.
-	life      context.Context //nolint:containedctx // The transaction outlives requests, and they end with it.
-	interrupt context.CancelCauseFunc
-	timer     *time.Timer
+	timer *time.Timer
+
+	mu sync.Mutex
+	// last is how the transaction is to end, once that is decided, and stop ends what runs.
+	last state
+	stop context.CancelCauseFunc
 
 	// turn is held by who uses the connection, and what follows.
 	turn  chan struct{}
@@ -53,37 +55,36 @@ type over state
 func (over) Error() string { return "the transaction is over" }
 
 // start begins the time of a transaction that has begun on a connection.
-func (t *Transactions) start(conn *edge.Conn, whose owner, timeout time.Duration, leave func()) *transaction {
+func (t *Transactions) start(ctx context.Context, conn *edge.Conn, whose owner, timeout time.Duration, leave func()) *transaction {
 	tx := &transaction{
 		table: t, owner: whose, timeout: timeout, begun: time.Now(), leave: sync.OnceFunc(leave),
 		turn: make(chan struct{}, 1), conn: conn,
 	}
-	tx.life, tx.interrupt = context.WithCancelCause(context.Background())
+	ctx = context.WithoutCancel(ctx)
 	t.add(tx)
 	tx.turn <- struct{}{}
-	tx.timer = time.AfterFunc(timeout, func() { tx.abandon(timedOut) })
+	tx.timer = time.AfterFunc(timeout, func() { tx.abandon(ctx, timedOut) })
 	<-tx.turn
 	return tx
 }
 
 // abandon ends a transaction whatever it does.
-func (tx *transaction) abandon(state state) {
-	tx.interrupt(over(state))
+func (tx *transaction) abandon(ctx context.Context, state state) {
+	tx.interrupt(state)
 	tx.turn <- struct{}{} // What runs has just been interrupted.
 	defer func() { <-tx.turn }()
-	tx.end(state)
+	tx.end(ctx, state)
 }
 
 // end rolls back what was not committed and lets go of the connection. It is called by
 // who has the turn.
-func (tx *transaction) end(state state) {
+func (tx *transaction) end(ctx context.Context, state state) {
 	if tx.state != running {
 		return
 	}
 	tx.state = state
 	tx.timer.Stop()
-	tx.interrupt(over(state))
-	tx.conn.Release(context.Background()) // It bounds itself.
+	tx.conn.Release(ctx)
 	tx.table.remove(tx, state)
 	tx.leave()
 }
@@ -97,28 +98,53 @@ func (tx *transaction) use(ctx context.Context, operation string, do func(contex
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	tx.settle()
+	tx.settle(ctx)
 	if tx.state != running {
 		return tx.outcome().error(operation)
 	}
-	ctx, end := context.WithCancelCause(ctx)
-	defer end(nil)
-	defer context.AfterFunc(tx.life, func() { end(context.Cause(tx.life)) })()
-	err := do(ctx)
+	inTime, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	tx.onInterrupt(stop)
+	defer tx.onInterrupt(nil)
+	err := do(inTime)
 	if errors.As(err, new(over)) {
-		tx.settle()
+		tx.settle(ctx)
 		return tx.outcome().error(operation)
 	}
 	if tx.conn.Broken() {
-		tx.end(rolledBack)
+		tx.end(ctx, rolledBack)
 	}
 	return err
 }
 
-// settle ends a transaction that is to end, but whose end waits for its turn.
-func (tx *transaction) settle() {
-	if last, ok := errors.AsType[over](context.Cause(tx.life)); ok {
-		tx.end(state(last))
+// onInterrupt says what ends what runs; nil, that nothing does.
+func (tx *transaction) onInterrupt(stop context.CancelCauseFunc) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.stop = stop; stop != nil && tx.last != running {
+		stop(over(tx.last))
+	}
+}
+
+// interrupt decides how the transaction ends, and ends what runs.
+func (tx *transaction) interrupt(last state) {
+	tx.mu.Lock()
+	defer tx.mu.Unlock()
+	if tx.last == running {
+		tx.last = last
+	}
+	if tx.stop != nil {
+		tx.stop(over(tx.last))
+	}
+}
+
+// settle ends a transaction whose end is decided, but waits for its turn.
+func (tx *transaction) settle(ctx context.Context) {
+	tx.mu.Lock()
+	last := tx.last
+	tx.mu.Unlock()
+	if last != running {
+		tx.end(ctx, last)
 	}
 }
 
@@ -147,11 +173,11 @@ func (tx *transaction) commit(ctx context.Context) error {
 		return err
 	}
 	if !tx.timer.Stop() {
-		tx.end(timedOut)
+		tx.end(ctx, timedOut)
 		return tx.outcome().error("commit")
 	}
 	err := tx.exec(ctx, "COMMIT")
-	tx.end(committed)
+	tx.end(ctx, committed)
 	return err
 }
 
@@ -159,7 +185,7 @@ func (tx *transaction) commit(ctx context.Context) error {
 func (tx *transaction) rollback(ctx context.Context) error {
 	n := len(tx.savepoints)
 	if n == 0 {
-		tx.end(rolledBack)
+		tx.end(ctx, rolledBack)
 		return nil
 	}
 	name := tx.savepoints[n-1]

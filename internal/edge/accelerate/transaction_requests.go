@@ -50,7 +50,15 @@ func splitID(id string) (replica, name string) {
 	return "", ""
 }
 
-func (h *Handler) idOf(tx *transaction) string { return h.Replicas.Name() + "-" + tx.name }
+func (h *Handler) idOf(tx *transaction) string { return h.name() + "-" + tx.name }
+
+// name is this replica's.
+func (h *Handler) name() string {
+	if h.Replicas == nil {
+		return "alone"
+	}
+	return h.Replicas.Name()
+}
 
 // startOptions are a transaction's, with times in milliseconds.
 type startOptions struct {
@@ -71,7 +79,7 @@ func (o startOptions) begin() (string, error) {
 	case "SNAPSHOT":
 		return "", transactionError("Invalid isolation level: "+level, map[string]any{"isolationLevel": level})
 	}
-	return "", &queryplan.Error{Status: http.StatusBadRequest, Message: "the isolationLevel is none that there is"}
+	return "", &queryplan.Error{Status: http.StatusBadRequest, Code: codeInvalidParameters, Message: "the isolationLevel is none that there is"}
 }
 
 // check demands what Prisma's transaction manager does, and bounds it.
@@ -99,7 +107,7 @@ func atMost(milliseconds float64, most time.Duration) time.Duration {
 // startTransaction begins an interactive transaction, or one in another.
 func (h *Handler) startTransaction(ctx context.Context, v *visit) error {
 	begun := time.Now()
-	conn, err := h.login(ctx, v) // Before any of the body: a stranger is turned away.
+	conn, err := h.login(ctx, v.Session) // Before any of the body: a stranger is turned away.
 	if err != nil {
 		return err
 	}
@@ -123,7 +131,7 @@ func (h *Handler) startTransaction(ctx context.Context, v *visit) error {
 	}
 	kept = true
 	if ctx.Err() != nil { // Nobody will hear of it.
-		tx.abandon(rolledBack)
+		tx.abandon(ctx, rolledBack)
 		return context.Cause(ctx)
 	}
 	v.startedTransaction(h.idOf(tx))
@@ -143,7 +151,7 @@ func (h *Handler) readStart(v *visit) (options startOptions, err error) {
 		return options, err
 	}
 	if err := json.Unmarshal(v.read, &options); err != nil {
-		return options, &queryplan.Error{Status: http.StatusBadRequest, Message: "the body is no JSON object that a transaction starts with"}
+		return options, &queryplan.Error{Status: http.StatusBadRequest, Code: codeInvalidParameters, Message: "the body is no JSON object that a transaction starts with"}
 	}
 	return options, nil
 }
@@ -169,7 +177,7 @@ func (h *Handler) open(ctx context.Context, v *visit, conn *edge.Conn, options s
 		leave()
 		return nil, err
 	}
-	return h.Transactions.start(conn, h.Transactions.ownerOf(v.Session), timeout, leave), nil
+	return h.Transactions.start(ctx, conn, h.Transactions.ownerOf(v.Session), timeout, leave), nil
 }
 
 var errTooLate = transactionError("Unable to start a transaction in the given time.", nil)
@@ -188,7 +196,7 @@ func (h *Handler) nestTransaction(ctx context.Context, v *visit, options startOp
 
 // inTransaction finds the transaction that a request is for, here or at another replica.
 func (h *Handler) inTransaction(ctx context.Context, v *visit, call transactionCall, do func(*transaction) error) error {
-	if call.replica != h.Replicas.Name() {
+	if call.replica != h.name() {
 		return h.forward(v, call)
 	}
 	tx, err := h.Transactions.find(call.name, h.Transactions.ownerOf(v.Session), call.operation)
@@ -196,7 +204,7 @@ func (h *Handler) inTransaction(ctx context.Context, v *visit, call transactionC
 		return do(tx)
 	}
 	// Who has no key that the pool takes is told no more than that.
-	conn, refused := h.login(ctx, v)
+	conn, refused := h.login(ctx, v.Session)
 	if refused != nil {
 		return refused
 	}
@@ -224,11 +232,7 @@ func (h *Handler) queryIn(ctx context.Context, v *visit, tx *transaction) error 
 		return err
 	}
 	return tx.use(ctx, "query", func(ctx context.Context) error {
-		data, err := h.run(ctx, v, tx.conn, request, true)
-		if err == nil {
-			v.object = dataOf(data)
-		}
-		return err
+		return h.run(ctx, v, tx.conn, request, true)
 	})
 }
 
@@ -242,7 +246,7 @@ func (h *Handler) closeIn(ctx context.Context, v *visit, tx *transaction, operat
 
 // forward has the replica answer at which the transaction is.
 func (h *Handler) forward(v *visit, call transactionCall) error {
-	if call.replica == "" {
+	if call.replica == "" || h.Replicas == nil {
 		return notFound()
 	}
 	if v.read != nil {

@@ -189,7 +189,7 @@ func (t *Transactions) Drain(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	for _, tx := range t.all() {
-		tx.abandon(rolledBack)
+		tx.abandon(ctx, rolledBack)
 	}
 }
 

@@ -11,27 +11,32 @@ import (
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/edge"
+	"github.com/poolfleet/poolfleet/internal/edge/accelerate/cache"
 	"github.com/poolfleet/poolfleet/internal/queryplan"
 )
 
 // Codes of Prisma Accelerate's own errors (Prisma documentation, Error message
 // reference, Prisma Accelerate).
 const (
-	codeServer         = "P6000"
-	codeInvalidSource  = "P6001"
-	codeUnauthorized   = "P6002"
-	codeTimeout        = "P6004"
-	codeVersion        = "P6006"
-	codeConnection     = "P6008"
-	codeResultTooLarge = "P6009"
-	codeTooMany        = "P5011"
-	codeTransaction    = "P2028"
+	codeServer            = "P6000"
+	codeInvalidSource     = "P6001"
+	codeUnauthorized      = "P6002"
+	codeTimeout           = "P6004"
+	codeInvalidParameters = "P6005"
+	codeVersion           = "P6006"
+	codeConnection        = "P6008"
+	codeResultTooLarge    = "P6009"
+	codeTooMany           = "P5011"
+	codeTransaction       = "P2028"
 )
 
 // errorOf is what a client is told, and when to try again, if that is known.
 func (h *Handler) errorOf(err error) (*queryplan.Error, time.Duration) {
 	refusal, refused := errors.AsType[*edge.Refusal](err)
+	malformed, unreadable := errors.AsType[cache.Malformed](err)
 	switch {
+	case unreadable:
+		return &queryplan.Error{Status: http.StatusBadRequest, Code: codeInvalidParameters, Message: malformed.Error()}, 0
 	case errors.Is(err, edge.ErrResultTooLarge):
 		return h.resultTooLarge(), 0
 	case errors.Is(err, context.Canceled):
