@@ -190,10 +190,12 @@ func TestManagerAndGatewayHaveOneDomainAndTheSameNamespaces(t *testing.T) {
 }
 
 func TestLimitsOfTheGatewayAreItsFlags(t *testing.T) {
-	args := gatewayOf(t, withEdge(t, ownTLS, "edge.limits.resultBytes=52428800", "edge.limits.webSocketIdleSeconds=600")).Spec.Template.Spec.Containers[0].Args
+	args := gatewayOf(t, withEdge(t, ownTLS, "edge.limits.resultBytes=52428800", "edge.limits.webSocketIdleSeconds=600", "edge.limits.cacheBytes=1048576")).Spec.Template.Spec.Containers[0].Args
 	want := []string{
 		"--max-request-bytes=10485760", "--max-result-bytes=52428800", "--request-timeout=60s", "--websocket-idle-timeout=600s",
 		"--caller-concurrency=1000", "--caller-rate=2000", "--caller-burst=4000",
+		"--max-transaction-time=15s", "--max-transaction-wait=15s", "--max-transactions=200", "--caller-transactions=100",
+		"--max-cache-bytes=1048576",
 	}
 	if !contains(args, want) {
 		t.Errorf("its arguments are %q, want %q among them", args, want)

@@ -55,7 +55,10 @@ true
 {{- $flags := dict
   "requestBytes" (list "max-request-bytes" "") "resultBytes" (list "max-result-bytes" "")
   "requestTimeoutSeconds" (list "request-timeout" "s") "webSocketIdleSeconds" (list "websocket-idle-timeout" "s")
-  "callerConcurrency" (list "caller-concurrency" "") "callerRate" (list "caller-rate" "") "callerBurst" (list "caller-burst" "") -}}
+  "callerConcurrency" (list "caller-concurrency" "") "callerRate" (list "caller-rate" "") "callerBurst" (list "caller-burst" "")
+  "transactionSeconds" (list "max-transaction-time" "s") "transactionWaitSeconds" (list "max-transaction-wait" "s")
+  "transactions" (list "max-transactions" "") "callerTransactions" (list "caller-transactions" "")
+  "cacheBytes" (list "max-cache-bytes" "") -}}
 {{- range $value, $flag := $flags }}
 {{- if hasKey $limits $value }}
 - --{{ first $flag }}={{ get $limits $value | int64 }}{{ last $flag }}
