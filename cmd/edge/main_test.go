@@ -24,7 +24,7 @@ func TestTheCommandLineSaysHowTheGatewayRuns(t *testing.T) {
 		"--trusted-proxies=10.1.2.3/8,fd00::/8", "--max-request-bytes=1", "--max-result-bytes=2", "--request-timeout=3s", "--max-kept-connections=4",
 		"--keep-connections-for=5s", "--websocket-idle-timeout=6s", "--max-message-bytes=7", "--caller-concurrency=8", "--caller-rate=9.5",
 		"--caller-burst=10", "--login-timeout=11s", "--shutdown-delay=12s", "--shutdown-timeout=13s", "--metrics-address=:1",
-		"--max-transaction-time=14s", "--max-transaction-wait=15s", "--max-transactions=16", "--caller-transactions=17", "--max-cache-bytes=18",
+		"--max-transaction-time=14s", "--max-transaction-wait=15s", "--max-transactions=16", "--caller-transactions=17", "--max-cache-bytes=18", "--accelerate-legacy-socket=/run/s",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -42,6 +42,7 @@ func TestTheCommandLineSaysHowTheGatewayRuns(t *testing.T) {
 		caller:       edge.CallerLimits{Concurrency: 8, Rate: 9.5, Burst: 10},
 		transactions: accelerate.TransactionLimits{Timeout: 14 * time.Second, MaxWait: 15 * time.Second, PerPool: 16, PerCaller: 17},
 		cache:        results,
+		legacySocket: "/run/s",
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
 		t.Error(diff)

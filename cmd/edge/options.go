@@ -37,6 +37,7 @@ type options struct {
 
 	transactions accelerate.TransactionLimits
 	cache        cache.Limits
+	legacySocket string
 }
 
 func parse(args []string) (options, error) {
@@ -90,6 +91,7 @@ func accelerateFlags(flags *flag.FlagSet, o *options) {
 	flags.DurationVar(&o.transactions.MaxWait, "max-transaction-wait", o.transactions.MaxWait, "How long it may take to begin, whatever its client asks for.")
 	flags.IntVar(&o.transactions.PerPool, "max-transactions", o.transactions.PerPool, "Interactive transactions of a pool that may be open.")
 	flags.IntVar(&o.transactions.PerCaller, "caller-transactions", o.transactions.PerCaller, "Those of one caller.")
+	flags.StringVar(&o.legacySocket, "accelerate-legacy-socket", "", "Unix socket of the sidecar that runs queries for Prisma's clients 5 and 6 without an engine; none by default.")
 	flags.Uint64Var(&o.cache.Bytes, "max-cache-bytes", o.cache.Bytes, "Bytes of results that are kept as clients of Prisma ask with cacheStrategy.")
 }
 
@@ -166,10 +168,14 @@ func (o *options) accelerate(connections *edge.Connections, limiter *edge.Limite
 	if err != nil {
 		return nil, err
 	}
-	return &accelerate.Handler{
+	handler := &accelerate.Handler{
 		Directory: connections.Directory, Connections: connections, Limiter: limiter, Limits: o.http,
 		Cache: results, Transactions: &accelerate.Transactions{Limits: o.transactions},
-	}, nil
+	}
+	if o.legacySocket != "" {
+		handler.Legacy = accelerate.NewLegacy(o.legacySocket, connections, limiter, handler.Replicas, o.http)
+	}
+	return handler, nil
 }
 
 func prefixes(list string) ([]netip.Prefix, error) {

@@ -24,21 +24,21 @@ type Session struct {
 	Caller netip.Addr
 }
 
-// LegacyLimits bound a request of the older protocol. Each has to be set.
-type LegacyLimits struct {
-	// RequestBytes and ResultBytes bound the bodies.
-	RequestBytes int
-	ResultBytes  int
-	// Timeout bounds a request.
-	Timeout time.Duration
-}
-
 // replicas are this gateway and the others. A transaction is where it began.
 type replicas interface {
 	// Name is this replica's.
 	Name() string
-	// Forward passes a request on to the replica of a name, or says why it can not.
-	Forward(w http.ResponseWriter, r *http.Request, name string)
+	// Forward passes a request on to the replica of a name. The error is why it did not
+	// answer; nothing was written then.
+	Forward(w http.ResponseWriter, r *http.Request, name string) error
+}
+
+// nameIn is this replica's, which has one too where nobody knows of others.
+func nameIn(r replicas) string {
+	if r == nil {
+		return "alone"
+	}
+	return r.Name()
 }
 
 // Legacy serves the protocol by which Prisma's clients 5 and 6 that were generated
@@ -49,13 +49,13 @@ type Legacy struct {
 	Connections *edge.Connections
 	Limiter     *edge.Limiter
 	Replicas    replicas
-	Limits      LegacyLimits
+	Limits      edge.HTTPLimits
 
 	proxy *httputil.ReverseProxy
 }
 
 // NewLegacy returns a Legacy whose sidecar listens on a Unix socket.
-func NewLegacy(socket string, connections *edge.Connections, limiter *edge.Limiter, replicas replicas, limits LegacyLimits) *Legacy {
+func NewLegacy(socket string, connections *edge.Connections, limiter *edge.Limiter, replicas replicas, limits edge.HTTPLimits) *Legacy {
 	l := &Legacy{Connections: connections, Limiter: limiter, Replicas: replicas, Limits: limits}
 	l.proxy = &httputil.ReverseProxy{
 		Rewrite: rewrite,
@@ -95,9 +95,8 @@ func (l *Legacy) serve(w http.ResponseWriter, r *http.Request, s Session, call l
 		return err
 	}
 	defer release()
-	if call.replica != "" && call.replica != l.Replicas.Name() {
-		l.Replicas.Forward(w, r, call.replica)
-		return nil
+	if call.replica != "" && call.replica != nameIn(l.Replicas) {
+		return l.forward(w, r, call.replica)
 	}
 	ctx, stop := context.WithTimeoutCause(r.Context(), l.Limits.Timeout, l.tooSlow())
 	defer stop()
@@ -105,7 +104,7 @@ func (l *Legacy) serve(w http.ResponseWriter, r *http.Request, s Session, call l
 	if err := l.authenticate(ctx, s); err != nil {
 		return err
 	}
-	endpoint := "https://" + r.Host + "/" + call.version + "/" + call.hash + "/itx/" + l.Replicas.Name() + "-"
+	endpoint := "https://" + r.Host + "/" + call.version + "/" + call.hash + "/itx/" + nameIn(l.Replicas) + "-"
 	header, err := sidecarHeader(s, endpoint)
 	if err != nil {
 		return err
@@ -115,6 +114,25 @@ func (l *Legacy) serve(w http.ResponseWriter, r *http.Request, s Session, call l
 	r.Body = http.MaxBytesReader(w, r.Body, int64(l.Limits.RequestBytes))
 	l.proxy.ServeHTTP(w, r.WithContext(context.WithValue(ctx, outgoingKey{}, outgoing{call.path(), header})))
 	return nil
+}
+
+// forward has the replica answer at which a transaction is. With the replica, the
+// transaction is lost.
+func (l *Legacy) forward(w http.ResponseWriter, r *http.Request, replica string) error {
+	if l.Replicas == nil {
+		return lostTransaction()
+	}
+	err := l.Replicas.Forward(w, r, replica)
+	_, tooLarge := errors.AsType[*http.MaxBytesError](err)
+	switch {
+	case err == nil:
+		return nil
+	case tooLarge:
+		return l.requestTooLarge()
+	case r.Context().Err() != nil:
+		return context.Cause(r.Context())
+	}
+	return lostTransaction()
 }
 
 // authenticate finds that the pooler takes the credential. Connections are kept, so this

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -76,9 +77,14 @@ type alone struct{ forwarded chan string }
 
 func (alone) Name() string { return "10.0.0.7" }
 
-func (a alone) Forward(w http.ResponseWriter, _ *http.Request, name string) {
+// Forward knows one other replica.
+func (a alone) Forward(w http.ResponseWriter, _ *http.Request, name string) error {
+	if name != "10.0.0.8" {
+		return errors.New("there is none")
+	}
 	w.WriteHeader(http.StatusTeapot)
 	a.forwarded <- name
+	return nil
 }
 
 // aLegacySite has four server connections.
@@ -124,7 +130,7 @@ func (s *legacySite) serve(t *testing.T) {
 	directory := &edge.Directory{Domain: legacyDomain}
 	directory.Replace(map[string]edge.Pool{s.Session.Pool.Label: s.Session.Pool})
 	connections := &edge.Connections{Directory: directory, Door: &edge.Door{Timeout: time.Minute}, Limits: edge.DefaultKeptLimits}
-	limits := accelerate.LegacyLimits{RequestBytes: 1 << 20, ResultBytes: 1 << 20, Timeout: time.Minute}
+	limits := edge.HTTPLimits{RequestBytes: 1 << 20, ResultBytes: 1 << 20, Timeout: time.Minute}
 	s.Legacy = accelerate.NewLegacy(s.Sidecar.Socket, connections, &edge.Limiter{}, alone{make(chan string, 1)}, limits)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.Legacy.Serve(w, r, s.Session) }))
 	t.Cleanup(func() { server.Close(); connections.Close() })

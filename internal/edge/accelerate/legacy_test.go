@@ -27,7 +27,7 @@ func aGatewayAlone(t *testing.T, pool edge.Pool) (*legacySite, alone) {
 	t.Helper()
 	replicas := alone{make(chan string, 1)}
 	legacy := accelerate.NewLegacy(filepath.Join(t.TempDir(), "none"), &edge.Connections{}, &edge.Limiter{}, replicas,
-		accelerate.LegacyLimits{RequestBytes: 1000, ResultBytes: 1000, Timeout: time.Minute})
+		edge.HTTPLimits{RequestBytes: 1000, ResultBytes: 1000, Timeout: time.Minute})
 	s := &legacySite{Legacy: legacy}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		legacy.Serve(w, r, accelerate.Session{Pool: pool})
@@ -70,6 +70,9 @@ func TestATransactionOfAnotherReplicaIsPassedOn(t *testing.T) {
 	got := s.post(t, "itx/10.0.0.8-abc/graphql", "{}")
 	if name := <-replicas.forwarded; got.Status != http.StatusTeapot || name != "10.0.0.8" {
 		t.Errorf("%d by %s", got.Status, name)
+	}
+	if got := s.post(t, "itx/10.0.0.9-abc/graphql", "{}"); got.Status != http.StatusNotFound || !strings.Contains(got.Body, `"error_code":"P2028"`) {
+		t.Errorf("one that is lost: %d %s", got.Status, got.Body)
 	}
 }
 

@@ -31,6 +31,13 @@ type legacyRefusal struct {
 // Error is the body.
 func (r *legacyRefusal) Error() string { return fmt.Sprint(r.body) }
 
+// lostTransaction is that a transaction is at no replica that there is.
+func lostTransaction() error {
+	return &legacyRefusal{http.StatusNotFound, map[string]any{
+		"is_panic": false, "error_code": "P2028", "message": "Transaction API error: Transaction not found. It has ended, or its replica of the gateway has.",
+	}}
+}
+
 // RefuseLegacy answers with an error as clients of the older protocol read it: by the
 // status alone, but for a few bodies (responseToError in Prisma's client). They show the
 // whole body. 429 and 500 and more they try again, three times.
