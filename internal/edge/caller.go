@@ -15,11 +15,21 @@ type Callers struct {
 	// Trusted are the networks of proxies before the gateway, whose X-Forwarded-For is
 	// believed. Without any, a caller is who connects.
 	Trusted []netip.Prefix
+	// Peers tells who sent a request that another replica has passed on; nil where there
+	// are none.
+	Peers interface {
+		Accept(r *http.Request) (caller netip.Addr, believed bool)
+	}
 }
 
 // Of is who sends a request: the peer, or where that is a trusted proxy, the last
 // address of X-Forwarded-For that is none. What stands before it anybody can write.
 func (c Callers) Of(r *http.Request) netip.Addr {
+	if c.Peers != nil {
+		if caller, believed := c.Peers.Accept(r); believed {
+			return plain(caller)
+		}
+	}
 	caller := CallerOf(r)
 	if len(c.Trusted) == 0 {
 		return caller

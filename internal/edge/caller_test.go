@@ -42,3 +42,22 @@ func TestACallerIsWhoConnectsUnlessATrustedProxyNamesAnother(t *testing.T) {
 		})
 	}
 }
+
+// aPeer believes a header of 10.0.0.2's.
+type aPeer struct{}
+
+func (aPeer) Accept(r *http.Request) (netip.Addr, bool) {
+	caller, err := netip.ParseAddr(r.Header.Get("Peer"))
+	return caller, err == nil && r.RemoteAddr == "10.0.0.2:5"
+}
+
+func TestAReplicaThatPassesARequestOnSaysWhoSentIt(t *testing.T) {
+	for peer, want := range map[string]string{"10.0.0.2:5": "192.0.2.1", "10.0.0.3:5": "10.0.0.3"} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/query", nil)
+		r.RemoteAddr = peer
+		r.Header.Set("Peer", "192.0.2.1")
+		if got := (edge.Callers{Peers: aPeer{}}).Of(r); got != netip.MustParseAddr(want) {
+			t.Errorf("of %s it is %v, not %s", peer, got, want)
+		}
+	}
+}

@@ -27,6 +27,7 @@ type Certificate struct {
 type loaded struct {
 	text, key []byte
 	tls       *tls.Certificate
+	before    *tls.Certificate // Other replicas may still have it.
 }
 
 // OpenCertificate reads a certificate chain and its key, both in PEM.
@@ -55,8 +56,21 @@ func (c *Certificate) load() (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("reading the certificate %s with its key: %w", c.certificate, err)
 	}
-	c.current.Store(&loaded{text: text, key: key, tls: &pair})
+	next := &loaded{text: text, key: key, tls: &pair}
+	if now := c.current.Load(); now != nil {
+		next.before = now.tls
+	}
+	c.current.Store(next)
 	return true, nil
+}
+
+// All are the certificate, and the one before it if there was one.
+func (c *Certificate) All() []*tls.Certificate {
+	now := c.current.Load()
+	if now.before == nil {
+		return []*tls.Certificate{now.tls}
+	}
+	return []*tls.Certificate{now.tls, now.before}
 }
 
 // config is TLS 1.2 and later, which is what workers speak.

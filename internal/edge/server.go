@@ -5,6 +5,7 @@ package edge
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -56,7 +57,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.kind, p.method, p.caller = kind, r.Method, s.Callers.Of(r)
 	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, &p.visit))
 	r.Body = &p.body
-	if len(s.Callers.Trusted) > 0 { // Else it is the peer, who stands there already.
+	if len(s.Callers.Trusted) > 0 || s.Callers.Peers != nil { // Else it is the peer, who stands there already.
 		r.RemoteAddr = netip.AddrPortFrom(p.caller, 0).String()
 	}
 	if s.ending.Load() && kind != kindWebSocket {
@@ -98,10 +99,12 @@ func (s *Server) route(r *http.Request) (string, http.Handler) {
 
 // report says which mistake of ours ends a request.
 func (s *Server) report(problem any, answer *recorder) {
-	if problem != nil {
-		answer.status = http.StatusInternalServerError
-		s.Log.Error("a request met a mistake in the gateway", "panic", fmt.Sprint(problem), "stack", string(debug.Stack()))
+	err, _ := problem.(error)
+	if problem == nil || errors.Is(err, http.ErrAbortHandler) { // That is an answer of another server that broke off.
+		return
 	}
+	answer.status = http.StatusInternalServerError
+	s.Log.Error("a request met a mistake in the gateway", "panic", fmt.Sprint(problem), "stack", string(debug.Stack()))
 }
 
 // tell writes of a request or a WebSocket that has ended.

@@ -104,6 +104,7 @@ func TestClientsSpeakTLSOfTodayWithTheCertificateOfToday(t *testing.T) {
 		_ = conn.Close()
 		t.Error("it speaks TLS 1.1")
 	}
+	before := f.Certificate.All()[0]
 	next := testenv.NewCertificate(t, "*."+domain)
 	f.install(t, next)
 	trusting := clientOf(f.Address, next.CA)
@@ -116,6 +117,9 @@ func TestClientsSpeakTLSOfTodayWithTheCertificateOfToday(t *testing.T) {
 		response, err := trusting.Do(r)
 		return err == nil && response.Body.Close() == nil
 	})
+	if all := f.Certificate.All(); len(all) != 2 || all[1] != before {
+		t.Error("it has forgotten the certificate that other replicas may still have")
+	}
 	f.install(t, testenv.Certificate{Certificate: []byte("broken"), Key: []byte("broken")})
 	eventually(t, "it says that a certificate is broken", func() bool { return strings.Contains(f.log.String(), "the last good one stays") })
 	if status, _ := get(t, clientOf(f.Address, next.CA), "https://api."+domain+"/"); status != http.StatusNotFound {
