@@ -58,7 +58,7 @@ var (
 	errTooMuchWork       = &Error{Status: 422, Message: "Query plan takes too much work"}
 	errTooManyStatements = &Error{Status: 422, Message: "Query plan runs too many statements"}
 	errTooManyRows       = &Error{Status: 422, Message: "Query plan reads too many rows"}
-	errTooLarge          = &Error{Status: 422, Message: "Response size limit exceeded"}
+	errTooLarge          = &Error{Status: 422, Code: "P6009", Message: "Response size limit exceeded"}
 	errNested            = &Error{Status: 422, Message: "Result nested too deeply"}
 )
 

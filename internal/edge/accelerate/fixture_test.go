@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strconv"
 	"strings"
 	"testing"
@@ -122,7 +121,7 @@ func aReplica(t testing.TB, s *shop, options ...func(*accelerate.Handler)) *repl
 	connections := &edge.Connections{Directory: s.Directory, Door: &edge.Door{Timeout: planPatience}, Limits: edge.DefaultKeptLimits}
 	handler := &accelerate.Handler{
 		Directory: s.Directory, Connections: connections, Limiter: &edge.Limiter{}, Limits: edge.DefaultHTTPLimits,
-		Transactions: &accelerate.Transactions{Limits: accelerate.DefaultTransactionLimits}, Replicas: alone{make(chan string, 1)},
+		Transactions: &accelerate.Transactions{Limits: accelerate.DefaultTransactionLimits},
 	}
 	for _, option := range options {
 		option(handler)
@@ -271,6 +270,3 @@ func eventually(t testing.TB, what string, holds func() bool) {
 		}
 	}
 }
-
-// stranger is from where requests of no test come.
-var stranger = netip.MustParseAddr("192.0.2.99")

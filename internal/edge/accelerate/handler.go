@@ -27,11 +27,19 @@ type Handler struct {
 	// Transactions are those that began here, and Replicas where others are; nil is that
 	// there are none.
 	Transactions *Transactions
-	Replicas     replicas
+	Replicas     Replicas
 	// Legacy serves the older protocol; nil where the gateway does not.
 	Legacy interface {
 		Serve(w http.ResponseWriter, r *http.Request, s Session)
 	}
+}
+
+// Replicas are this gateway and the others; see package peers.
+type Replicas interface {
+	Name() string
+	Forward(w http.ResponseWriter, r *http.Request, name string) error
+	// Broadcast sends a request with its body to all others.
+	Broadcast(r *http.Request, body []byte) error
 }
 
 // Serves is whether a path is of Accelerate's protocols.

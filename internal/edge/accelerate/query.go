@@ -5,6 +5,7 @@ package accelerate
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/edge"
@@ -102,6 +103,11 @@ func (h *Handler) invalidate(ctx context.Context, v *visit) error {
 	}
 	if h.Cache != nil {
 		h.Cache.Invalidate(h.scope(v.Session), what)
+	}
+	if h.Replicas != nil {
+		if err := h.Replicas.Broadcast(v.Request, body); err != nil {
+			return &queryplan.Error{Status: http.StatusServiceUnavailable, Code: codeServer, Message: "not every replica of the gateway has forgotten its results: try again"}
+		}
 	}
 	v.object = []byte(`{}`)
 	return nil

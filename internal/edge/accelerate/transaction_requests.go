@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/edge"
+	"github.com/poolfleet/poolfleet/internal/edge/peers"
 	"github.com/poolfleet/poolfleet/internal/queryplan"
 )
 
@@ -50,15 +51,7 @@ func splitID(id string) (replica, name string) {
 	return "", ""
 }
 
-func (h *Handler) idOf(tx *transaction) string { return h.name() + "-" + tx.name }
-
-// name is this replica's.
-func (h *Handler) name() string {
-	if h.Replicas == nil {
-		return "alone"
-	}
-	return h.Replicas.Name()
-}
+func (h *Handler) idOf(tx *transaction) string { return nameIn(h.Replicas) + "-" + tx.name }
 
 // startOptions are a transaction's, with times in milliseconds.
 type startOptions struct {
@@ -196,20 +189,29 @@ func (h *Handler) nestTransaction(ctx context.Context, v *visit, options startOp
 
 // inTransaction finds the transaction that a request is for, here or at another replica.
 func (h *Handler) inTransaction(ctx context.Context, v *visit, call transactionCall, do func(*transaction) error) error {
-	if call.replica != h.name() {
-		return h.forward(v, call)
+	if call.replica != nameIn(h.Replicas) {
+		forwarded, err := h.forward(v, call.replica)
+		if forwarded {
+			return errForwarded
+		}
+		return h.withoutTransaction(ctx, v, err)
 	}
 	tx, err := h.Transactions.find(call.name, h.Transactions.ownerOf(v.Session), call.operation)
-	if err == nil {
-		return do(tx)
+	if err != nil {
+		return h.withoutTransaction(ctx, v, err)
 	}
-	// Who has no key that the pool takes is told no more than that.
-	conn, refused := h.login(ctx, v.Session)
-	if refused != nil {
-		return refused
+	return do(tx)
+}
+
+// withoutTransaction says why there is no transaction. Who has no key that the pool takes
+// is told no more than that.
+func (h *Handler) withoutTransaction(ctx context.Context, v *visit, why error) error {
+	conn, err := h.login(ctx, v.Session)
+	if err != nil {
+		return err
 	}
 	conn.Release(ctx)
-	return err
+	return why
 }
 
 // callTransaction answers /transaction/ID/OPERATION.
@@ -244,16 +246,19 @@ func (h *Handler) closeIn(ctx context.Context, v *visit, tx *transaction, operat
 	return tx.use(ctx, operation, do)
 }
 
-// forward has the replica answer at which the transaction is.
-func (h *Handler) forward(v *visit, call transactionCall) error {
-	if call.replica == "" || h.Replicas == nil {
-		return notFound()
+// forward has the replica answer at which a transaction is. The error is why it did not.
+func (h *Handler) forward(v *visit, replica string) (forwarded bool, err error) {
+	if replica == "" || h.Replicas == nil {
+		return false, notFound()
 	}
 	if v.read != nil {
 		v.Body = io.NopCloser(bytes.NewReader(v.read))
 	}
-	h.Replicas.Forward(v.w, v.Request, call.replica)
-	return errForwarded
+	err = h.Replicas.Forward(v.w, v.Request, replica)
+	if errors.Is(err, peers.ErrUnknown) || errors.Is(err, peers.ErrLost) {
+		return false, notFound() // It went with its replica.
+	}
+	return err == nil, err
 }
 
 // errForwarded is that somebody else has answered.

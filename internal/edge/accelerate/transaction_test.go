@@ -68,7 +68,8 @@ func TestATransactionThatIsUnknownOrSomebodyElsesIsNotFound(t *testing.T) {
 	other.Key.User, other.Key.Password = "second", "another"
 	for name, got := range map[string]reply{
 		"of another key":    other.post(t, "/transaction/"+id+"/query", plan("queryRaw", "select 1")),
-		"unknown":           r.post(t, "/transaction/10.0.0.7-00000000000000000000000000000000/commit", ""),
+		"unknown":           r.post(t, "/transaction/alone-00000000000000000000000000000000/commit", ""),
+		"of nobody":         r.post(t, "/transaction/0a0000007-00000000000000000000000000000000/commit", ""),
 		"without a replica": r.post(t, "/transaction/00000000000000000000000000000000/commit", ""),
 		"of a nested one":   other.post(t, "/transaction/start", `{"maxWait":2000,"timeout":5000,"newTxId":"`+id+`"}`),
 	} {
