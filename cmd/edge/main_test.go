@@ -19,12 +19,13 @@ import (
 )
 
 func TestTheCommandLineSaysHowTheGatewayRuns(t *testing.T) {
+	t.Setenv("POD_IP", "10.0.0.7")
 	got, err := parse([]string{
 		"--domain=.Edge.Example.com.", "--listen=:8443", "--plain-http", "--namespaces=web, shop", "--log-level=debug", "--access-log=false",
 		"--trusted-proxies=10.1.2.3/8,fd00::/8", "--max-request-bytes=1", "--max-result-bytes=2", "--request-timeout=3s", "--max-kept-connections=4",
 		"--keep-connections-for=5s", "--websocket-idle-timeout=6s", "--max-message-bytes=7", "--caller-concurrency=8", "--caller-rate=9.5",
 		"--caller-burst=10", "--login-timeout=11s", "--shutdown-delay=12s", "--shutdown-timeout=13s", "--metrics-address=:1",
-		"--max-transaction-time=14s", "--max-transaction-wait=15s", "--max-transactions=16", "--caller-transactions=17", "--max-cache-bytes=18", "--accelerate-legacy-socket=/run/s",
+		"--max-transaction-time=14s", "--max-transaction-wait=15s", "--max-transactions=16", "--caller-transactions=17", "--max-cache-bytes=18", "--accelerate-legacy-socket=/run/s", "--peers=peers.test",
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -42,9 +43,9 @@ func TestTheCommandLineSaysHowTheGatewayRuns(t *testing.T) {
 		caller:       edge.CallerLimits{Concurrency: 8, Rate: 9.5, Burst: 10},
 		transactions: accelerate.TransactionLimits{Timeout: 14 * time.Second, MaxWait: 15 * time.Second, PerPool: 16, PerCaller: 17},
 		cache:        results,
-		legacySocket: "/run/s",
+		legacySocket: "/run/s", peers: "peers.test", self: netip.MustParseAddr("10.0.0.7"),
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}), cmpopts.EquateComparable(netip.Prefix{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(options{}), cmpopts.EquateComparable(netip.Prefix{}, netip.Addr{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -56,6 +57,8 @@ func TestAGatewayWithoutADomainOrACertificateIsToldWhatIsMissing(t *testing.T) {
 		"--domain=a.test --plain-http --tls-key=k":          "--plain-http needs no certificate",
 		"--domain=a.test --tls-certificate=c":               "--tls-certificate or --tls-key is missing",
 		"--domain=a.test --plain-http something":            "is no flag",
+		"--domain=a.test --plain-http --peers=b.test":       "POD_IP",
+		"--domain=a.test --plain-http --max-transactions=0": "--max-transactions",
 		"--domain=a.test --plain-http --caller-burst=-1":    "can not be negative",
 		"--domain=a.test --plain-http --request-timeout=0":  "--request-timeout",
 		"--domain=a.test --plain-http --max-result-bytes=0": "--max-result-bytes",

@@ -10,13 +10,13 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/edge"
 	"github.com/poolfleet/poolfleet/internal/edge/accelerate"
 	"github.com/poolfleet/poolfleet/internal/edge/accelerate/cache"
-	"github.com/poolfleet/poolfleet/internal/queryplan"
 )
 
 type options struct {
@@ -38,6 +38,9 @@ type options struct {
 	transactions accelerate.TransactionLimits
 	cache        cache.Limits
 	legacySocket string
+	// peers is the headless Service of all replicas, and self this one's address.
+	peers string
+	self  netip.Addr
 }
 
 func parse(args []string) (options, error) {
@@ -91,6 +94,7 @@ func accelerateFlags(flags *flag.FlagSet, o *options) {
 	flags.DurationVar(&o.transactions.MaxWait, "max-transaction-wait", o.transactions.MaxWait, "How long it may take to begin, whatever its client asks for.")
 	flags.IntVar(&o.transactions.PerPool, "max-transactions", o.transactions.PerPool, "Interactive transactions of a pool that may be open.")
 	flags.IntVar(&o.transactions.PerCaller, "caller-transactions", o.transactions.PerCaller, "Those of one caller.")
+	flags.StringVar(&o.peers, "peers", "", "DNS name of the headless Service that has all replicas of the gateway, of which POD_IP is this one's address; without it, a transaction's requests all have to reach the same replica.")
 	flags.StringVar(&o.legacySocket, "accelerate-legacy-socket", "", "Unix socket of the sidecar that runs queries for Prisma's clients 5 and 6 without an engine; none by default.")
 	flags.Uint64Var(&o.cache.Bytes, "max-cache-bytes", o.cache.Bytes, "Bytes of results that are kept as clients of Prisma ask with cacheStrategy.")
 }
@@ -107,7 +111,21 @@ func (o *options) check(rest []string) error {
 	case !o.plainHTTP && (o.certificate == "" || o.key == ""):
 		return errors.New("--tls-certificate or --tls-key is missing: name both files, or behind a proxy that ends TLS say --plain-http")
 	}
+	if err := o.checkPeers(); err != nil {
+		return err
+	}
 	return o.checkLimits()
+}
+
+// checkPeers reads where this replica is.
+func (o *options) checkPeers() (err error) {
+	if o.peers == "" {
+		return nil
+	}
+	if o.self, err = netip.ParseAddr(os.Getenv("POD_IP")); err != nil {
+		return fmt.Errorf("--peers needs this replica's address in the environment, as POD_IP: %w", err)
+	}
+	return nil
 }
 
 func (o *options) checkLimits() error {
@@ -132,50 +150,6 @@ func (o *options) checkLimits() error {
 		}
 	}
 	return nil
-}
-
-// server wires the gateway; end closes what it keeps.
-func (o *options) server(directory *edge.Directory, log *slog.Logger) (server *edge.Server, end func(), err error) {
-	var certificate *edge.Certificate
-	if !o.plainHTTP {
-		if certificate, err = edge.OpenCertificate(o.certificate, o.key); err != nil {
-			return nil, nil, err
-		}
-	}
-	door, limiter := &edge.Door{Timeout: o.loginTimeout}, &edge.Limiter{Caller: o.caller}
-	connections := &edge.Connections{Directory: directory, Door: door, Limits: o.kept}
-	sql := &edge.HTTP{Directory: directory, Connections: connections, Limiter: limiter, Limits: o.http}
-	sockets := &edge.WebSocket{Directory: directory, Door: door, Limiter: limiter, Limits: o.webSocket}
-	prisma, err := o.accelerate(connections, limiter, log)
-	if err != nil {
-		return nil, nil, err
-	}
-	server = &edge.Server{
-		SQL: sql, WebSocket: sockets, Accelerate: prisma, Callers: edge.Callers{Trusted: o.trustedProxies},
-		Metrics: edge.NewMetrics(directory, limiter, sockets.Open), Certificate: certificate,
-		Delay: o.shutdownDelay, Timeout: o.shutdownTimeout, Drain: prisma.Transactions.Drain, Shutdown: sockets.Shutdown,
-		Log: log, AccessLog: o.accessLog,
-	}
-	door.Failed, door.Log, sockets.Ended = server.Metrics.FailedLogin, log, server.EndWebSocket
-	return server, func() { prisma.Cache.Close(); connections.Close() }, nil
-}
-
-// accelerate wires what answers Prisma's clients.
-func (o *options) accelerate(connections *edge.Connections, limiter *edge.Limiter, log *slog.Logger) (*accelerate.Handler, error) {
-	results, err := cache.New(o.cache, func(err error) {
-		log.Debug("a result was not fetched again", "code", queryplan.ErrorOf(err).Code) // Its words may have data.
-	})
-	if err != nil {
-		return nil, err
-	}
-	handler := &accelerate.Handler{
-		Directory: connections.Directory, Connections: connections, Limiter: limiter, Limits: o.http,
-		Cache: results, Transactions: &accelerate.Transactions{Limits: o.transactions},
-	}
-	if o.legacySocket != "" {
-		handler.Legacy = accelerate.NewLegacy(o.legacySocket, connections, limiter, handler.Replicas, o.http)
-	}
-	return handler, nil
 }
 
 func prefixes(list string) ([]netip.Prefix, error) {
