@@ -48,6 +48,9 @@ func NewMetrics(directory *Directory, limiter *Limiter, sockets func() int) *Met
 	return m
 }
 
+// Show adds what another part of the gateway shows.
+func (m *Metrics) Show(more prometheus.Collector) { m.registry.MustRegister(more) }
+
 func counter(name, help string, more ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"namespace", "pool"}, more...))
 }

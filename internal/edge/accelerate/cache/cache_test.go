@@ -9,11 +9,14 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 )
 
@@ -189,4 +192,36 @@ func TestClientsReadInTheHeaderWhereAResultComesFrom(t *testing.T) {
 	if header.Get("accelerate-cache-status") != "swr" || header.Get("last-modified") != "Fri, 02 Jan 2026 02:04:05 GMT" {
 		t.Errorf("the header is %v", header)
 	}
+}
+
+func TestTheCacheShowsWhatItDoes(t *testing.T) {
+	inWorld(t, func(w *world) {
+		w.expect(minute, Miss, "result 1")
+		w.expect(minute, Fresh, "result 1")
+		w.expect(minute, Fresh, "result 1")
+		w.Invalidate(w.scope, Invalidation{All: true})
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(w)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]float64{}
+		for _, family := range families {
+			for _, metric := range family.GetMetric() {
+				name := strings.TrimPrefix(family.GetName(), "poolfleet_edge_cache_")
+				for _, label := range metric.GetLabel() {
+					name += " " + label.GetValue()
+				}
+				got[name] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue()
+			}
+		}
+		want := map[string]float64{
+			"results_total miss": 1, "results_total swr": 0, "results_total ttl": 2, "invalidations_total": 1,
+			"refreshes_total": 0, "failed_refreshes_total": 0, "entries": 1, "bytes": entryOverhead + 8,
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+	})
 }
