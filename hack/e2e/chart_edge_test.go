@@ -318,6 +318,10 @@ func TestReplicasOfTheGatewayFindEachOther(t *testing.T) {
 			if s := labels.SelectorFromSet(service.Spec.Selector); !s.Matches(labels.Set(gateway.Spec.Template.Labels)) {
 				t.Errorf("the peers are %s, which the gateway is not", s)
 			}
+			name := "--peers=" + service.Name + "." + service.Namespace + ".svc"
+			if args := gateway.Spec.Template.Spec.Containers[0].Args; !slices.Contains(args, name) {
+				t.Errorf("its arguments are %q, want %s among them", args, name)
+			}
 			own := func(e corev1.EnvVar) bool {
 				return e.Name == "POD_IP" && e.ValueFrom.FieldRef.FieldPath == "status.podIP"
 			}
