@@ -4,7 +4,11 @@
 package main
 
 import (
+	"context"
+	"io"
 	"log/slog"
+	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -76,5 +80,45 @@ func TestAGatewayWithoutItsCertificateDoesNotStart(t *testing.T) {
 	}
 	if _, _, err := o.server(&edge.Directory{}, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "reading the certificate") {
 		t.Errorf("it says %v", err)
+	}
+}
+
+func TestTheGatewayShowsWhatItKeepsForPrismasClients(t *testing.T) {
+	o, err := parse([]string{"--domain=a.test", "--plain-http", "--shutdown-delay=0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, end, err := o.server(&edge.Directory{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer end()
+	var listeners [2]net.Listener
+	for i := range listeners {
+		if listeners[i], err = new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx, listeners[0], listeners[1]) }()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+listeners[1].Addr().String()+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	for _, want := range []string{`poolfleet_edge_cache_results_total{status="ttl"} 0`, "poolfleet_edge_cache_bytes 0", "poolfleet_edge_open_transactions 0"} {
+		if err != nil || !strings.Contains(string(text), want) {
+			t.Errorf("%v: it does not show %s", err, want)
+		}
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"net"
 	"strconv"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/poolfleet/poolfleet/internal/edge"
 	"github.com/poolfleet/poolfleet/internal/edge/accelerate"
 	"github.com/poolfleet/poolfleet/internal/edge/accelerate/cache"
@@ -43,6 +45,9 @@ func (o *options) server(directory *edge.Directory, log *slog.Logger) (server *e
 		Log: log, AccessLog: o.accessLog,
 	}
 	door.Failed, door.Log, sockets.Ended = server.Metrics.FailedLogin, log, server.EndWebSocket
+	server.Metrics.Show(prisma.Cache)
+	server.Metrics.Show(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "poolfleet_edge_open_transactions", Help: "Interactive transactions of Prisma's clients that are open."},
+		func() float64 { return float64(prisma.Transactions.Open()) }))
 	end = func() { prisma.Cache.Close(); connections.Close() }
 	if replicas == nil {
 		return server, end, nil
