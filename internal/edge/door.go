@@ -132,5 +132,5 @@ func (p Pool) tls(host string) *tls.Config {
 	if p.Authority == "" {
 		return &tls.Config{InsecureSkipVerify: true} //nolint:gosec // See Pool.Authority.
 	}
-	return &tls.Config{RootCAs: rootsOf(p.Authority), ServerName: cmp.Or(p.ServerName, host), MinVersion: tls.VersionTLS12}
+	return verification{p.Authority, cmp.Or(p.ServerName, host)}.config()
 }

@@ -63,24 +63,36 @@ func secure(ctx context.Context, conn net.Conn, config *tls.Config) (net.Conn, e
 	return tls.Client(conn, config), nil
 }
 
-// roots has the certificates of authorities by their PEM. Every connection keeps those
-// it was verified with, which without it were 4 KiB for each.
-var roots = struct {
+// A verification is how to tell a pooler from others.
+type verification struct{ authority, serverName string }
+
+// verifications has what connections have in common that are verified alike. Each keeps
+// the authority's certificates, which were 4 KiB for each. A session of TLS that goes on
+// from an earlier one needs no certificate at all, and keeps none of the handshake's.
+var verifications = struct {
 	sync.Mutex
-	known *simplelru.LRU[string, *x509.CertPool]
-}{known: newLRU[string, *x509.CertPool](rememberedRoots)}
+	known *simplelru.LRU[verification, *tls.Config]
+}{known: newLRU[verification, *tls.Config](rememberedVerifications)}
 
-// rememberedRoots is more than there are pools on a gateway, mostly.
-const rememberedRoots = 1024
+const (
+	// rememberedVerifications is more than there are pools on a gateway, mostly.
+	rememberedVerifications = 1024
+	// rememberedSessions are one for each name that a certificate is verified for.
+	rememberedSessions = 1
+)
 
-func rootsOf(authority string) *x509.CertPool {
-	roots.Lock()
-	defer roots.Unlock()
-	if pool, found := roots.known.Get(authority); found {
-		return pool
+func (v verification) config() *tls.Config {
+	verifications.Lock()
+	defer verifications.Unlock()
+	if config, found := verifications.known.Get(v); found {
+		return config
 	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM([]byte(authority))
-	roots.known.Add(authority, pool)
-	return pool
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM([]byte(v.authority))
+	config := &tls.Config{
+		RootCAs: roots, ServerName: v.serverName, MinVersion: tls.VersionTLS12,
+		ClientSessionCache: tls.NewLRUClientSessionCache(rememberedSessions),
+	}
+	verifications.known.Add(v, config)
+	return config
 }

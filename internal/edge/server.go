@@ -55,7 +55,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	kind, handler := s.route(r)
 	p, begun := newPassage(w, r), time.Now()
 	p.kind, p.method, p.caller = kind, r.Method, s.Callers.Of(r)
-	r = r.WithContext(context.WithValue(r.Context(), visitKey{}, &p.visit))
+	ctx := context.WithValue(r.Context(), visitKey{}, &p.visit)
+	r = r.WithContext(ctx)
 	r.Body = &p.body
 	if len(s.Callers.Trusted) > 0 || s.Callers.Peers != nil { // Else it is the peer, who stands there already.
 		r.RemoteAddr = netip.AddrPortFrom(p.caller, 0).String()
@@ -71,7 +72,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.received, p.sent = p.body.received, p.answer.sent
 		// A WebSocket that is open is told of when it ends.
 		if p.answer.status != http.StatusSwitchingProtocols {
-			s.tell(&p.visit)
+			s.tell(ctx, &p.visit)
 		}
 		if problem != nil {
 			panic(http.ErrAbortHandler) // What was written of an answer is not the whole of it.
@@ -108,12 +109,12 @@ func (s *Server) report(problem any, answer *recorder) {
 }
 
 // tell writes of a request or a WebSocket that has ended.
-func (s *Server) tell(v *visit) {
+func (s *Server) tell(ctx context.Context, v *visit) {
 	s.Metrics.count(v)
 	if !s.AccessLog {
 		return
 	}
-	s.Log.LogAttrs(context.Background(), slog.LevelInfo, v.kind, slog.String("pool", v.pool.String()), slog.String("method", v.method),
+	s.Log.LogAttrs(ctx, slog.LevelInfo, v.kind, slog.String("pool", v.pool.String()), slog.String("method", v.method),
 		slog.String("code", v.code), slog.Int64("durationMs", v.duration.Milliseconds()), slog.Int64("received", v.received),
 		slog.Int64("sent", v.sent), slog.String("caller", v.caller.String()))
 }

@@ -3,7 +3,10 @@
 
 package edge
 
-import "net/http"
+import (
+	"context"
+	"net/http"
+)
 
 // EndWebSocket tells of a WebSocket that has ended; see WebSocket.Ended.
 func (s *Server) EndWebSocket(end WebSocketEnd) {
@@ -11,7 +14,7 @@ func (s *Server) EndWebSocket(end WebSocketEnd) {
 	if code == "" {
 		code = codeCompletion
 	}
-	s.tell(&visit{
+	s.tell(context.Background(), &visit{
 		kind: kindWebSocket, method: http.MethodGet, pool: end.Pool, caller: end.Caller, code: code,
 		received: end.Received, sent: end.Sent, duration: end.Duration,
 	})

@@ -47,8 +47,8 @@ type session struct {
 	why *ending
 	// draining ends the session as soon as it is idle.
 	draining bool
-	cancel   context.CancelFunc
-	server   net.Conn // The pooler's, from the login on.
+	cancel   context.CancelFunc // Until the session is open.
+	server   net.Conn           // The pooler's, from the login on.
 	traffic  traffic
 }
 
@@ -97,11 +97,24 @@ func (s *session) expect(deadline time.Time) error {
 // serve runs the session to its end. What relays stands on a flat stack, for there may
 // be many that idle; what needs a deep one returns before, or has a goroutine of its own.
 func (s *session) serve(gateway *WebSocket) {
+	server, err := s.enter(gateway)
+	if server != nil {
+		err = s.relay(context.Background(), server)
+		_ = server.Close() // It is the pooler's by now, or lost.
+	}
+	if s.release != nil {
+		s.release()
+	}
+	s.close(err)
+	s.helpers.Wait()
+}
+
+// enter is open on another stack, and with a context that end ends and nothing keeps.
+func (s *session) enter(gateway *WebSocket) (*pooler, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	s.mu.Lock()
-	s.cancel = cancel
-	s.mu.Unlock()
+	s.cancelWith(cancel)
+	defer s.cancelWith(nil)
 	var server *pooler
 	var err error
 	opened := make(chan struct{})
@@ -110,15 +123,13 @@ func (s *session) serve(gateway *WebSocket) {
 		server, err = s.open(ctx, gateway)
 	}()
 	<-opened
-	if server != nil {
-		err = s.relay(ctx, server)
-		_ = server.Close() // It is the pooler's by now, or lost.
-	}
-	if s.release != nil {
-		s.release()
-	}
-	s.close(err)
-	s.helpers.Wait()
+	return server, err
+}
+
+func (s *session) cancelWith(cancel context.CancelFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cancel = cancel
 }
 
 // open takes the client to its pooler. There is none where it wanted something else, or

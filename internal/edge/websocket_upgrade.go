@@ -14,9 +14,12 @@ import (
 	"time"
 )
 
-// headerBuffer is what a WebSocket keeps to read and to write the headers of frames
-// with. Longer payloads pass it by.
-const headerBuffer = 512
+// What a WebSocket keeps to read the headers of frames, and to write them in one piece
+// with a short payload. Longer payloads pass by.
+const (
+	readBuffer  = 64
+	writeBuffer = 512
+)
 
 // upgrade is a ResponseWriter that gives its connection away with small buffers and a
 // time limit for writes, and whose refusals are JSON.
@@ -63,12 +66,12 @@ func (u *upgrade) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("reading what came with the upgrade: %w", err)
 	}
-	reader := bufio.NewReaderSize(bytes.NewReader(bytes.Clone(early)), max(headerBuffer, len(early)))
+	reader := bufio.NewReaderSize(bytes.NewReader(bytes.Clone(early)), max(readBuffer, len(early)))
 	if _, err := reader.Peek(len(early)); err != nil {
 		return nil, nil, fmt.Errorf("reading what came with the upgrade: %w", err)
 	}
 	u.conn = &patientConn{Conn: conn, patience: u.patience}
-	return u.conn, bufio.NewReadWriter(reader, bufio.NewWriterSize(u.conn, headerBuffer)), nil
+	return u.conn, bufio.NewReadWriter(reader, bufio.NewWriterSize(u.conn, writeBuffer)), nil
 }
 
 // patientConn bounds every write.
