@@ -134,7 +134,7 @@ func (o *options) checkLimits() error {
 		"request-timeout": int64(o.http.Timeout), "login-timeout": int64(o.loginTimeout), "shutdown-timeout": int64(o.shutdownTimeout),
 		"max-transaction-time": int64(o.transactions.Timeout), "max-transaction-wait": int64(o.transactions.MaxWait),
 		"max-transactions": int64(o.transactions.PerPool), "caller-transactions": int64(o.transactions.PerCaller),
-		"max-cache-bytes": int64(min(o.cache.Bytes, math.MaxInt64)), //nolint:gosec // It fits.
+		"max-cache-bytes": int64(min(o.cache.Bytes, math.MaxInt64)),
 	} {
 		if value <= 0 {
 			return fmt.Errorf("--%s must be more than 0", name)
