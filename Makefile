@@ -87,7 +87,7 @@ e2e: cluster-up images $(BIN)/demo $(STAMPS)/node-client ## End-to-end tests on 
 		go -C hack/localcluster test -tags e2e -count=1 -timeout 15m ./e2e
 
 .PHONY: e2e-edge
-e2e-edge: cluster-up images $(STAMPS)/workers ## Workers in real workerd against pools on the local cluster, with the drivers their developers use
+e2e-edge: cluster-up images $(STAMPS)/workers $(STAMPS)/prisma-projects ## Workers in real workerd against pools on the local cluster, with the drivers their developers use
 	$(STEP) "Running Workers against the local cluster" --expect "about a minute" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 15m ./hack/e2e/edge
@@ -212,11 +212,19 @@ $(STAMPS)/node-client: hack/node-client.sh hack/npm.sh $(wildcard hack/e2e/testd
 	@mkdir -p $(@D) && touch $@
 
 # Workers, what runs them, and a Node.js for that.
-$(STAMPS)/workers: hack/workers.sh hack/npm.sh $(shell find hack/e2e/edge/testdata -type f)
+$(STAMPS)/workers: hack/workers.sh hack/npm.sh $(shell find hack/e2e/edge/testdata/workers -type f)
 	$(CHECK) apt-get root unshare mount
 	$(STEP) "Bringing and bundling Workers" --expect "half a minute, with npm a minute" \
 		--hint "packages come from the registry that npm is set up with: does npm ping work?" -- \
 		hack/workers.sh $(CACHE)/workers
+	@mkdir -p $(@D) && touch $@
+
+# Projects with the major versions of Prisma; Workers' wrangler serves them, too.
+$(STAMPS)/prisma-projects: hack/prisma-projects.sh hack/npm.sh $(wildcard hack/e2e/edge/testdata/accelerate/*/package*.json) $(STAMPS)/workers
+	$(CHECK) apt-get root
+	$(STEP) "Bringing Prisma 5, 6 and 7" --expect "seconds, with npm a minute" \
+		--hint "packages come from the registry that npm is set up with: does npm ping work?" -- \
+		hack/prisma-projects.sh $(CACHE)/prisma-projects
 	@mkdir -p $(@D) && touch $@
 
 # The one part of the product that is not Go, and the Node.js that tests run it with.

@@ -48,7 +48,7 @@ func connect(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatalf("connecting to the cluster, which `make e2e-edge` brings up: %v", err)
 	}
-	archives := []string{c.images.Manager.Archive, c.images.Pooler.Archive, c.images.Edge.Archive, c.images.Postgres.Archive}
+	archives := []string{c.images.Manager.Archive, c.images.Pooler.Archive, c.images.Edge.Archive, c.images.AccelerateLegacy.Archive, c.images.Postgres.Archive}
 	localcluster, err := install.FindTool(top+"/.cache/bin", "localcluster")
 	if err != nil {
 		t.Fatal(err)

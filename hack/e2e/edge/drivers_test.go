@@ -18,7 +18,7 @@ import (
 // installation and run in this order.
 func TestWorkers(t *testing.T) {
 	c := connect(t)
-	authority := c.install(t, install.Edge{Domain: domain})
+	authority := c.install(t, install.Edge{Domain: domain, Legacy: true})
 	s := open(t, c, authority)
 	s.startWorker(t)
 	for _, d := range drivers {
@@ -30,6 +30,7 @@ func TestWorkers(t *testing.T) {
 	t.Run("the certificate of another is refused", s.verifies)
 	t.Run("500 requests at once are served by the pool's share", s.flood)
 	t.Run("the tutorial holds as it is written", s.tutorial)
+	t.Run("Accelerate's clients are served as by Accelerate", s.accelerates)
 	t.Run("clients that have gone leave no WebSocket behind", s.letsGo)
 	t.Run("the gateway tells no secret", s.tellsNoSecret)
 }

@@ -29,11 +29,16 @@ const (
 type Edge struct {
 	// Domain that pools have their names under.
 	Domain string
+	// Legacy is whether it serves Prisma's clients without an engine, too.
+	Legacy bool
 }
 
-func (e Edge) values(image Image) []string {
-	set := []string{"edge.enabled=true", "edge.domain=" + e.Domain, "edge.tls.secretName=" + GatewaySecret}
-	return append(image.values("edge.image"), set...)
+func (e Edge) values(images Images) []string {
+	set := append(images.Edge.values("edge.image"), "edge.enabled=true", "edge.domain="+e.Domain, "edge.tls.secretName="+GatewaySecret)
+	if e.Legacy {
+		set = append(append(set, images.AccelerateLegacy.values("edge.accelerateLegacy.image")...), "edge.accelerateLegacy.enabled=true")
+	}
+	return set
 }
 
 // Certificate leaves a Secret with a certificate for the gateway, and returns the

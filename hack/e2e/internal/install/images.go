@@ -21,7 +21,7 @@ type Image struct {
 
 // Images are all that the operator and a PostgreSQL server consist of.
 type Images struct {
-	Manager, Pooler, Edge, Postgres Image
+	Manager, Pooler, Edge, AccelerateLegacy, Postgres Image
 }
 
 // ReadImages returns what `make images` left in dir. With pushed, images that were
@@ -50,7 +50,9 @@ func ReadImages(dir string, pushed bool) (Images, error) {
 }
 
 func (i *Images) byName() map[string]*Image {
-	return map[string]*Image{"manager": &i.Manager, "pooler": &i.Pooler, "edge": &i.Edge, "postgres": &i.Postgres}
+	return map[string]*Image{
+		"manager": &i.Manager, "pooler": &i.Pooler, "edge": &i.Edge, "accelerate-legacy": &i.AccelerateLegacy, "postgres": &i.Postgres,
+	}
 }
 
 // values are the chart's values that name an image.

@@ -61,7 +61,7 @@ func (c Chart) Template(ctx context.Context) (string, error) {
 func (c Chart) values() []string {
 	set := append(c.Images.Manager.values("image"), c.Images.Pooler.values("poolerImage")...)
 	if c.Edge != nil {
-		set = append(set, c.Edge.values(c.Images.Edge)...)
+		set = append(set, c.Edge.values(c.Images)...)
 	}
 	return []string{"--set", strings.Join(append(set, c.Set...), ",")}
 }
