@@ -44,8 +44,6 @@ func (o *options) server(directory *edge.Directory, log *slog.Logger) (server *e
 		Delay: o.shutdownDelay, Timeout: o.shutdownTimeout, Drain: prisma.Transactions.Drain, Shutdown: sockets.Shutdown,
 		Log: log, AccessLog: o.accessLog,
 	}
-	server.Metrics.Show(prisma.Cache)
-	server.Metrics.Show(prisma.Transactions)
 	door.Failed, door.Log, sockets.Ended = server.Metrics.FailedLogin, log, server.EndWebSocket
 	server.Metrics.Show(prisma.Cache)
 	server.Metrics.Show(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "poolfleet_edge_open_transactions", Help: "Interactive transactions of Prisma's clients that are open."},
