@@ -59,6 +59,9 @@ func identifier(name string, version value) (value, error) {
 	return nil, failure("Invalid %s generator arguments", strings.ToUpper(name))
 }
 
+// pairWork is what a pair takes in memory, in values.
+const pairWork = 8
+
 // product is every pair of the elements of the one and the other.
 func (x *execution) product(args []value) (value, error) {
 	if len(args) != 2 {
@@ -67,7 +70,7 @@ func (x *execution) product(args []value) (value, error) {
 	left, right := asList(args[0]), asList(args[1])
 	pairs := &list{}
 	for _, a := range left {
-		if err := x.spend(2 * len(right)); err != nil {
+		if err := x.spend(pairWork * len(right)); err != nil {
 			return nil, err
 		}
 		for _, b := range right {

@@ -59,7 +59,7 @@ func (x *execution) attach(parents []*object, children []value, join *joinChild,
 		if err != nil {
 			return err
 		}
-		if err := x.spend(len(byKey[key])); err != nil {
+		if err := x.spend(2 * len(byKey[key])); err != nil {
 			return err
 		}
 		for _, parent := range byKey[key] {

@@ -87,7 +87,7 @@ func decimalText(text string) (string, bool) {
 	point -= len(digits) - len(trimmed)
 	trimmed = strings.TrimRight(trimmed, "0")
 	out := placePoint(trimmed, point)
-	if negative {
+	if negative && trimmed != "" {
 		out = "-" + out
 	}
 	return out, true
