@@ -182,19 +182,39 @@ func (x *execution) read(result Result, raw bool) (value, error) {
 // records gives the rows as objects. Of columns that share a name the last one's value
 // counts.
 func records(result Result, kinds []columnKind) *list {
-	names := newObject()
-	at := make([]int, len(kinds))
-	for i, field := range result.Fields {
-		names.set(field.Name, nil)
-		at[i] = names.shape.at(field.Name)
-	}
+	keys, at := uniqueNames(result.Fields)
+	shape := newShape(keys)
+	// All rows' values are one piece of memory, with room for what joins attach.
+	stride := len(keys) + attached
+	values := make([]value, stride*len(result.Rows))
+	objects := make([]object, len(result.Rows))
 	rows := &list{make([]value, len(result.Rows))}
 	for i, row := range result.Rows {
-		record := &object{shape: names.shape, values: make([]value, len(names.values))}
+		begun := i * stride
+		objects[i] = object{shape: shape, values: values[begun : begun+len(keys) : begun+stride]}
 		for j, field := range row {
-			record.values[at[j]] = kinds[j].read(field)
+			objects[i].values[at[j]] = kinds[j].read(field)
 		}
-		rows.items[i] = record
+		rows.items[i] = &objects[i]
 	}
 	return rows
+}
+
+// attached is for how many fields besides its columns a row has room.
+const attached = 2
+
+// uniqueNames gives every name once, in order, and where among them each column is.
+func uniqueNames(fields []Field) (names []string, at []int) {
+	known := make(map[string]int, len(fields))
+	at = make([]int, len(fields))
+	for i, field := range fields {
+		first, seen := known[field.Name]
+		if !seen {
+			first = len(names)
+			known[field.Name] = first
+			names = append(names, field.Name)
+		}
+		at[i] = first
+	}
+	return names, at
 }
