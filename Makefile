@@ -87,17 +87,19 @@ e2e: cluster-up images $(BIN)/demo $(STAMPS)/node-client ## End-to-end tests on 
 		go -C hack/localcluster test -tags e2e -count=1 -timeout 15m ./e2e
 
 .PHONY: e2e-edge
-e2e-edge: cluster-up images $(STAMPS)/workers $(STAMPS)/prisma-projects ## Workers in real workerd against pools on the local cluster, with the drivers their developers use
+e2e-edge: cluster-up images $(STAMPS)/workers $(STAMPS)/prisma-projects $(STAMPS)/accelerate $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Workers in real workerd against pools on the local cluster, with the drivers their developers use
 	$(STEP) "Running Workers against the local cluster" --expect "about a minute" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 15m ./hack/e2e/edge
+	$(STEP) "Comparing Prisma's client over the gateway with itself" --expect "a minute" -- \
+		go test -tags e2e -v -count=1 -timeout 15m ./hack/e2e/accelerate
 
 SOAK ?= 10m
 SOAK_ROUNDS ?= 10
 SOAK_CHECKS ?= 5000
 SOAK_SOCKETS ?= 100000
 .PHONY: soak
-soak: cluster-up images $(STAMPS)/node-client $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Disturb the budget for SOAK (10m), change a pool SOAK_ROUNDS times, lose a node, open SOAK_SOCKETS WebSockets, run the model SOAK_CHECKS times
+soak: cluster-up images $(STAMPS)/node-client $(STAMPS)/accelerate-all $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Disturb the budget for SOAK (10m), change a pool SOAK_ROUNDS times, lose a node, open SOAK_SOCKETS WebSockets, run the model SOAK_CHECKS times
 	$(STEP) "Disturbing three pools on the local cluster for $(SOAK)" --expect "$(SOAK) and about 3 minutes" \
 		--hint "the first line of the test says how to repeat its schedule" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH \
@@ -110,6 +112,8 @@ soak: cluster-up images $(STAMPS)/node-client $(STAMPS)/rootfs-pgbouncer $(STAMP
 		go test -tags e2e,nodes -run '^TestNodes$$' -v -count=1 -timeout 30m ./hack/e2e -nodes.long
 	$(STEP) "Opening $(SOAK_SOCKETS) short WebSockets at the gateway" --expect "7 minutes" -- \
 		go test -run '^TestShortWebSockets' -v -count=1 -timeout 60m ./internal/edge -edge.sockets=$(SOAK_SOCKETS)
+	$(STEP) "Comparing every version of Prisma's client over the gateway with itself" --expect "15 minutes" -- \
+		go test -tags e2e -v -count=1 -timeout 60m ./hack/e2e/accelerate -accelerate.all
 	$(STEP) "Running the model $(SOAK_CHECKS) times" -- \
 		go test -run '^Test(TheBudget|Admission)' -v -count=1 -timeout 60m ./internal/model -rapid.checks=$(SOAK_CHECKS)
 
@@ -232,6 +236,20 @@ $(STAMPS)/accelerate-legacy: $(wildcard cmd/accelerate-legacy/*) $(STAMPS)/rootf
 	$(STEP) "Bringing the packages of accelerate-legacy" --expect "seconds, with npm a minute" \
 		--hint "packages come from the registry that npm is set up with: does npm ping work?" -- \
 		bash -c 'hack/npm.sh "bring packages" && $(BIN)/images script --out $(ROOTFS)/accelerate-legacy accelerate-legacy'
+	@mkdir -p $(@D) && touch $@
+
+# Prisma's clients, for comparing them with themselves: the newest, or every version.
+ACCELERATE := hack/accelerate.sh hack/npm.sh $(STAMPS)/workers $(shell find hack/e2e/accelerate/testdata -type f)
+$(STAMPS)/accelerate: $(ACCELERATE)
+	$(STEP) "Bringing Prisma's client, and bundling what to ask it" --expect "10 seconds, with npm half a minute" \
+		--hint "packages come from the registry that npm is set up with: does npm ping work?" -- \
+		hack/accelerate.sh $(CACHE)/workers $(CACHE)/accelerate
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/accelerate-all: $(ACCELERATE)
+	$(STEP) "Bringing every version of Prisma's client" --expect "2 minutes, with npm 4" \
+		--hint "packages come from the registry that npm is set up with: does npm ping work?" -- \
+		hack/accelerate.sh $(CACHE)/workers $(CACHE)/accelerate all
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/images: $(PRODUCT) $(BIN)/images

@@ -11,6 +11,7 @@
 # DIR gets a directory for each version.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+hack/npm.sh "run Prisma's client"
 workers=$(realpath "$1")
 dir=$2
 which=${3:-newest}

@@ -70,7 +70,7 @@ func versions(t *testing.T) []version {
 		found, target = found[len(found)-1:], "accelerate"
 	}
 	for _, v := range found {
-		if _, err := os.Stat(filepath.Join(v.directory, "dist", "worker.js")); err != nil {
+		if _, err := os.Stat(filepath.Join(v.directory, "dist", "index.js")); err != nil {
 			t.Fatalf("finding the corpus for Prisma %s, which `make .cache/stamps/%s` brings: %v", v.client, target, err)
 		}
 	}
@@ -98,7 +98,7 @@ func (v version) ways(t *testing.T, s *server) []way {
 	if v.executor {
 		ways = append(ways, v.byExecutor(t, s))
 	}
-	return ways
+	return append(ways, v.byGateway(t, s)...)
 }
 
 // direct has connections of the client's own to PostgreSQL.

@@ -5,34 +5,111 @@
 
 package accelerate
 
-// An exception is a case in which Prisma's own executor comes to something else than its
-// client by itself.
-type exception struct {
-	// like is whom the gateway agrees with.
-	like string
-	why  string
-}
-
-const (
-	unbounded = "the executor does not bound a statement's parameters: it is not told which kind of server it has"
-	inJSON    = "what the client passes to the application by itself can not be said in JSON"
+import (
+	"fmt"
+	"math"
+	"slices"
+	"testing"
 )
 
-var exceptions = map[string]exception{
-	"filters: in with more values than there can be parameters": {inProcess, unbounded},
-	"filters: in with many values and an order":                 {inProcess, unbounded},
-	"filters: in with many values and a page":                   {inProcess, unbounded},
-	"filters: notIn with many values":                           {inProcess, unbounded},
-	"filters: two lists of many values":                         {inProcess, unbounded},
-	"filters: count with many values":                           {inProcess, unbounded},
-	"filters: aggregate with many values":                       {inProcess, unbounded},
-	"filters: groupBy with many values":                         {inProcess, unbounded},
-	"raw: object identifiers":                                   {inProcess, "the executor fails to write a BigInt as JSON"},
-	"raw: odd numbers":                                          {byExecutor, inJSON},
-	"raw: arrays of arrays":                                     {byExecutor, inJSON},
+// An exception is what Prisma's own executor comes to otherwise than its client by itself,
+// or the gateway otherwise than both.
+type exception struct {
+	// like is whom the gateway agrees with: inProcess, byExecutor or nobody.
+	like string
+	why  string
+	// from and until are the first and the last version of which it is so.
+	from, until minor
+	cases       []string
 }
 
-func exceptionFor(name string, _ version) (exception, bool) {
-	x, ok := exceptions[name]
-	return x, ok
+// minor is a version without its patch.
+type minor struct{ major, minor int }
+
+const nobody = "nobody"
+
+var (
+	first = minor{}
+	last  = minor{math.MaxInt, 0}
+)
+
+var exceptions = []exception{
+	{
+		like: byExecutor, from: first, until: last,
+		why: "the client has statements have 32,766 parameters at the most, PostgreSQL twice as many",
+		cases: []string{
+			"filters: in with many values and an order",
+			"filters: in with many values and a page",
+			"filters: notIn with many values",
+			"filters: count with many values",
+			"filters: aggregate with many values",
+			"filters: groupBy with many values",
+		},
+	},
+	{
+		like: inProcess, from: first, until: last,
+		why:   "the executor sends more parameters than the protocol can count",
+		cases: []string{"filters: two lists of many values"},
+	},
+	{
+		like: inProcess, from: minor{7, 8}, until: last,
+		why:   "the executor does not take a statement apart: it is not told which kind of server it has",
+		cases: []string{"filters: in with more values than there can be parameters"},
+	},
+	{
+		like: inProcess, from: first, until: minor{7, 7},
+		why:   "the executor does not bound a statement's parameters",
+		cases: []string{"filters: updateMany and deleteMany with many values"},
+	},
+	{
+		like: inProcess, from: first, until: last,
+		why:   "the executor fails to write a BigInt as JSON",
+		cases: []string{"raw: object identifiers"},
+	},
+	{
+		like: byExecutor, from: first, until: last,
+		why:   "JSON has no NaN, no infinity and no negative zero",
+		cases: []string{"raw: odd numbers"},
+	},
+	{
+		like: nobody, from: first, until: last,
+		why:   "the gateway runs statements by the extended protocol, which takes one at a time",
+		cases: []string{"raw: several statements at once"},
+	},
+}
+
+func exceptionFor(name string, v version) (exception, bool) {
+	at := v.minor()
+	for _, x := range exceptions {
+		if !at.before(x.from) && !x.until.before(at) && slices.Contains(x.cases, name) {
+			return x, true
+		}
+	}
+	return exception{}, false
+}
+
+func (m minor) before(other minor) bool {
+	return m.major < other.major || m.major == other.major && m.minor < other.minor
+}
+
+func (v version) minor() (m minor) {
+	if _, err := fmt.Sscanf(v.client, "%d.%d.", &m.major, &m.minor); err != nil {
+		panic(err) // It is one of testdata/versions.txt.
+	}
+	return m
+}
+
+func TestEveryExceptionIsOfACase(t *testing.T) {
+	v := versions(t)[0]
+	names, err := v.direct(t, aServer(t)).runner.names(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range exceptions {
+		for _, name := range x.cases {
+			if !slices.Contains(names, name) {
+				t.Errorf("the corpus has no case %q", name)
+			}
+		}
+	}
 }

@@ -8,6 +8,7 @@ package accelerate
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -105,8 +106,8 @@ func runnerAt(url string) runner {
 }
 
 // names are the cases that it has, in their order.
-func (r runner) names() (names []string, err error) {
-	body, err := r.ask(http.MethodGet, "")
+func (r runner) names(ctx context.Context) (names []string, err error) {
+	body, err := r.ask(ctx, http.MethodGet, "")
 	if err == nil {
 		err = json.Unmarshal(body, &names)
 	}
@@ -114,8 +115,8 @@ func (r runner) names() (names []string, err error) {
 }
 
 // run returns what a case comes to, as indented JSON.
-func (r runner) run(name string) (string, error) {
-	body, err := r.ask(http.MethodPost, url.PathEscape(name))
+func (r runner) run(ctx context.Context, name string) (string, error) {
+	body, err := r.ask(ctx, http.MethodPost, url.PathEscape(name))
 	if err != nil {
 		return "", err
 	}
@@ -126,8 +127,8 @@ func (r runner) run(name string) (string, error) {
 	return indented.String(), nil
 }
 
-func (r runner) ask(method, path string) ([]byte, error) {
-	request, err := http.NewRequest(method, r.url+path, nil)
+func (r runner) ask(ctx context.Context, method, path string) ([]byte, error) {
+	request, err := http.NewRequestWithContext(ctx, method, r.url+path, nil)
 	if err != nil {
 		return nil, err
 	}

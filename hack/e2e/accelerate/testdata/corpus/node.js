@@ -13,6 +13,9 @@ const { DATABASE_URL, ACCELERATE_URL } = process.env;
 const settings = () => (ACCELERATE_URL ? remote(ACCELERATE_URL, Prisma) : { adapter: new PrismaPg({ connectionString: DATABASE_URL }) });
 const answer = answerer({ PrismaClient, Prisma, settings });
 
+// A case that fails early leaves promises behind that nobody waits for.
+process.on("unhandledRejection", () => {});
+
 const server = createServer(async (request, response) => {
   const [status, text] = await answer(request.method, request.url).catch((error) => [500, JSON.stringify(String(error.stack))]);
   response.writeHead(status, { "content-type": "application/json" }).end(text);

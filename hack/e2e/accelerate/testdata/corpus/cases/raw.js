@@ -6,7 +6,7 @@ const row = (prisma, columns) => prisma.$queryRawUnsafe(`select ${columns}`);
 export default {
   "numbers": ({ prisma }) => row(prisma, "1::int2 as i2, 2::int4 as i4, 9007199254740993::int8 as i8, 1.5::float4 as f4, 0.1::float8 as f8, 12.340::numeric as n, 1e40::numeric as large, true as yes, false as no"),
   "object identifiers": ({ prisma, attempt }) => attempt(row(prisma, "3::oid as oid, '{4,5}'::oid[] as oids")),
-  "money": ({ prisma, attempt }) => attempt(row(prisma, "'12.34'::money as money, '{-1.5}'::money[] as monies")),
+  "money": ({ prisma, attempt }) => Promise.all(["'12.34'::money", "'-1234.5'::money", "'{-1.5}'::money[]"].map((it) => attempt(row(prisma, `${it} as it`)))),
   "odd numbers": ({ prisma, attempt }) => attempt(row(prisma, "'NaN'::float8 as nan, 'Infinity'::float8 as inf, '-Infinity'::float4 as neg, '-0'::float8 as zero")),
   "a numeric that is none": ({ prisma, attempt }) => attempt(row(prisma, "'NaN'::numeric as nan")),
   "texts": ({ prisma }) => row(prisma, "'a'::text as t, 'b'::varchar as v, 'c'::char(3) as c, 'd'::name as n, 'e'::\"char\" as ch, 'F'::citext as ci, 'RED'::colour_type as colour, null as nothing, '' as empty, 'é🎉' as wide"),
@@ -68,6 +68,11 @@ export default {
     await prisma.$executeRawUnsafe("insert into accounts values ($1, $2)", "raw", 5),
     await prisma.$executeRaw`create table made (id int)`,
     await prisma.$executeRaw`drop table made`,
+  ],
+  "several statements at once": async ({ prisma, attempt }) => [
+    await attempt(prisma.$executeRawUnsafe("update accounts set balance = 1; update accounts set version = 2 where id = 'a'")),
+    await attempt(prisma.$executeRawUnsafe("update accounts set balance = 9; select 1 / 0")),
+    await prisma.account.findMany({ orderBy: { id: "asc" } }),
   ],
   "returning": ({ prisma }) => prisma.$queryRaw`insert into accounts (id, balance) values ('r', 1), ('s', 2) returning *`,
   "common table expressions": ({ prisma }) => prisma.$queryRaw`with recursive up as (select * from people where id = 5 union all select p.* from people p join up on p.id = up.boss_id) select id, name from up`,

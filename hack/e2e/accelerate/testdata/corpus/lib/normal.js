@@ -48,9 +48,13 @@ export function normal(value, Prisma) {
     return value.replace(moment, (at) => (Math.abs(new Date(at) - Date.now()) < day ? "<now>" : at));
   }
 
-  // Of what a server adds to an error, its logs are its own.
-  function problem({ name, code, message, meta: { extensions, ...meta } = {}, cause }) {
-    return { $error: walk({ name, code, message, meta, cause }) };
+  // What Prisma gives no code, such as an error that its driver does not know, is thrown as
+  // it is by a client by itself and comes as P6000 over the wire: its message is all that
+  // is the same. Of what a server adds to an error, its logs are its own.
+  function problem({ name, code, message, meta, cause }) {
+    if (code === undefined || code === "P6000") return { $error: { uncoded: walk(message.replace(/^\nInvalid `.*` invocation:\n+/, "")) } };
+    const { extensions, ...told } = meta ?? {};
+    return { $error: walk({ name, code, message, meta: meta && told, cause }) };
   }
 }
 

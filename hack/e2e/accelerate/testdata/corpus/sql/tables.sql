@@ -18,10 +18,12 @@ create table natives (
 	text text, char char(5), varchar varchar(8), bit bit(4), varbit varbit(8),
 	uuid uuid, xml xml, inet inet, citext citext,
 	smallint smallint, integer integer, oid oid, bigint bigint, real real, double double precision,
-	decimal decimal(10, 2), money money,
+	decimal decimal(10, 2),
 	timestamp timestamp(6), seconds timestamp(0), timestamptz timestamptz(6), date date, time time(6), timetz timetz(6),
 	json json, jsonb jsonb, bytea bytea
 );
+
+create table prices (id integer primary key, money money);
 
 create table lists (
 	id integer primary key,
