@@ -95,6 +95,11 @@ export class Engines {
     if (this.#entries.get(key) === entry) this.#entries.delete(key);
   }
 
+  /** How many transactions are open. */
+  get open() {
+    return [...this.#entries.values()].reduce((sum, { runner }) => sum + runner.open, 0);
+  }
+
   /** Whether a request or a transaction is under way. */
   get busy() {
     return [...this.#entries.values()].some(({ runner }) => runner.busy);

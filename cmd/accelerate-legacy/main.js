@@ -23,7 +23,8 @@ const defaults = {
   "max-engine-megabytes": "256",
   "max-connections": "16",
   "max-statement-seconds": "60",
-  "max-transaction-seconds": "60",
+  "max-transaction-seconds": "15",
+  "max-transaction-wait-seconds": "15",
   "keep-engines-seconds": "600",
   "keep-connections-seconds": "60",
   "shutdown-seconds": "10",
@@ -57,6 +58,7 @@ function limitsOf(number) {
     connectMilliseconds: 10_000,
     statementMilliseconds,
     transactionMilliseconds,
+    waitMilliseconds: number("max-transaction-wait-seconds") * 1000,
     // Beyond it nobody has a use for a connection any more.
     leaseMilliseconds: transactionMilliseconds + statementMilliseconds + 10_000,
   };

@@ -17,6 +17,7 @@ export class Runner {
   #calls = new Map();
   #next = 0;
   #watch;
+  #ended = false;
   /** Whether the thread has not answered the last look. */
   #looking = false;
   /** When each open transaction is over at the latest, by its id. */
@@ -35,6 +36,7 @@ export class Runner {
     this.#worker.on("message", (message) => this.#settle(message));
     this.#worker.on("error", () => {}); // The end follows.
     this.#worker.on("exit", () => {
+      this.#ended = true;
       clearInterval(this.#watch);
       for (const { reject } of this.#calls.values()) reject(broken());
       this.#calls.clear();
@@ -44,11 +46,16 @@ export class Runner {
     this.#watch = setInterval(() => this.#look(), silenceMilliseconds);
   }
 
-  /** Whether a request or a transaction would be lost with the thread. */
-  get busy() {
+  /** How many transactions are open. */
+  get open() {
     const now = Date.now();
     for (const [id, end] of this.#transactions) if (end < now) this.#transactions.delete(id);
-    return this.#calls.size > (this.#looking ? 1 : 0) || this.#transactions.size > 0;
+    return this.#transactions.size;
+  }
+
+  /** Whether a request or a transaction would be lost with the thread. */
+  get busy() {
+    return this.#calls.size > (this.#looking ? 1 : 0) || this.open > 0;
   }
 
   /** @returns {Promise<string>} see Engine.query */
@@ -80,6 +87,7 @@ export class Runner {
   }
 
   #call(call, ...args) {
+    if (this.#ended) return Promise.reject(broken());
     const id = this.#next++;
     return new Promise((resolve, reject) => {
       this.#calls.set(id, { resolve, reject });

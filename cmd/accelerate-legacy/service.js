@@ -25,6 +25,7 @@ export class Service {
    * @returns {Promise<string>} JSON
    */
   async answer(request) {
+    if (request.url === "/transactions") return JSON.stringify({ open: this.#engines.open });
     const session = readSession(request.headers);
     const [, hash, ...action] = request.url.slice(1).split("/");
     if (action[0] === "schema") {
@@ -47,6 +48,7 @@ export class Service {
     return JSON.stringify({ id, "data-proxy": { endpoint: endpoint + id } });
   }
 
+  /** A client that asks for more time than there may be gets so much. */
   #readOptions(body) {
     let options;
     try {
@@ -56,15 +58,14 @@ export class Service {
     }
     // As Prisma's client has it where an application says nothing.
     const { max_wait = 2_000, timeout = 5_000, isolation_level } = options ?? {};
-    const most = this.#limits.transactionMilliseconds;
     for (const [name, value] of Object.entries({ max_wait, timeout })) {
       if (!Number.isInteger(value) || value < 0) throw invalid(`${name} is no number of milliseconds`);
-      if (value > most) throw invalid(`${name} is ${value} ms, and at most ${most} are possible`, 422);
     }
     if (isolation_level != null && !isolationLevels.includes(isolation_level)) {
       throw invalid("there is no such isolation level");
     }
-    return { max_wait, timeout, isolation_level };
+    const { waitMilliseconds, transactionMilliseconds } = this.#limits;
+    return { max_wait: Math.min(max_wait, waitMilliseconds), timeout: Math.min(timeout, transactionMilliseconds), isolation_level };
   }
 
   async #read(request, most) {

@@ -41,7 +41,7 @@ func (o *options) server(directory *edge.Directory, log *slog.Logger) (server *e
 		SQL:       &edge.HTTP{Directory: directory, Connections: connections, Limiter: limiter, Limits: o.http},
 		WebSocket: sockets, Accelerate: prisma, Callers: edge.Callers{Trusted: o.trustedProxies},
 		Metrics: edge.NewMetrics(directory, limiter, sockets.Open), Certificate: certificate,
-		Delay: o.shutdownDelay, Timeout: o.shutdownTimeout, Drain: prisma.Transactions.Drain, Shutdown: sockets.Shutdown,
+		Delay: o.shutdownDelay, Timeout: o.shutdownTimeout, Drain: prisma.Drain, Shutdown: sockets.Shutdown,
 		Log: log, AccessLog: o.accessLog,
 	}
 	door.Failed, door.Log, sockets.Ended = server.Metrics.FailedLogin, log, server.EndWebSocket

@@ -35,7 +35,7 @@ func TestGatewayAndSidecarShareASocketAndLimits(t *testing.T) {
 			if !contains(gateway.Args, want) {
 				t.Errorf("the gateway's arguments are %q, want %q among them", gateway.Args, want)
 			}
-			want = []string{"--socket=/run/accelerate/legacy.sock", "--max-result-bytes=52428800", "--max-statement-seconds=30", "--health-port=9091"}
+			want = []string{"--socket=/run/accelerate/legacy.sock", "--max-result-bytes=52428800", "--max-statement-seconds=30", "--max-transaction-seconds=15", "--health-port=9091"}
 			if !contains(sidecar.Args, want) {
 				t.Errorf("the sidecar's arguments are %q, want %q among them", sidecar.Args, want)
 			}

@@ -65,6 +65,10 @@ func (s *shop) tellsNoSecret(t *testing.T) {
 		if log == "" {
 			t.Errorf("pod %s has said nothing", pod.Name)
 		}
+		sidecar, err := s.tools.Run(t.Context(), "", s.tools.Kubectl, "logs", "--namespace", pod.Namespace, pod.Name, "--container", "accelerate-legacy")
+		if err != nil || sidecar != "" {
+			t.Errorf("the sidecar of pod %s says %q, %v", pod.Name, sidecar, err)
+		}
 		for what, secret := range map[string]string{"the password": password, "a wrong password": guess, "a statement": "pg_sleep"} {
 			if strings.Contains(log, secret) {
 				t.Errorf("pod %s tells %s in its log", pod.Name, what)

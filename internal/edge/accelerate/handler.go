@@ -31,6 +31,7 @@ type Handler struct {
 	// Legacy serves the older protocol; nil where the gateway does not.
 	Legacy interface {
 		Serve(w http.ResponseWriter, r *http.Request, s Session)
+		Drain(ctx context.Context)
 	}
 }
 

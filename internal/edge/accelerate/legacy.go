@@ -12,6 +12,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/edge"
@@ -51,7 +52,8 @@ type Legacy struct {
 	Replicas    replicas
 	Limits      edge.HTTPLimits
 
-	proxy *httputil.ReverseProxy
+	proxy  *httputil.ReverseProxy
+	ending atomic.Bool
 }
 
 // NewLegacy returns a Legacy whose sidecar listens on a Unix socket.
@@ -97,6 +99,9 @@ func (l *Legacy) serve(w http.ResponseWriter, r *http.Request, s Session, call l
 	defer release()
 	if call.replica != "" && call.replica != nameIn(l.Replicas) {
 		return l.forward(w, r, call.replica)
+	}
+	if call.action == startAction && l.ending.Load() {
+		return &edge.Refusal{Status: http.StatusServiceUnavailable, RetryAfter: time.Second, Message: "this replica of the gateway ends, and begins no more transactions"}
 	}
 	ctx, stop := context.WithTimeoutCause(r.Context(), l.Limits.Timeout, l.tooSlow())
 	defer stop()

@@ -22,6 +22,9 @@ var (
 	legacyPath   = regexp.MustCompile(`^/([0-9.]+)/([0-9a-f]{64})/(?:(schema|graphql|transaction/start)|itx/([0-9A-Za-z.:_-]{1,100})-([0-9a-z]{1,64})/(graphql|commit|rollback))$`)
 )
 
+// startAction begins a transaction.
+const startAction = "transaction/start"
+
 // legacyMajors are the major versions of Prisma's client that the sidecar serves.
 var legacyMajors = []string{"5", "6"}
 

@@ -88,7 +88,7 @@ func aGateway(
 	g := &gateway{Log: &testenv.Buffer{}}
 	server := &edge.Server{
 		Accelerate: handler, Callers: edge.Callers{Peers: replicas}, Metrics: edge.NewMetrics(s.Directory, limiter, func() int { return 0 }),
-		Certificate: certificate, Ready: func() error { return nil }, Timeout: planPatience, Drain: handler.Transactions.Drain,
+		Certificate: certificate, Ready: func() error { return nil }, Timeout: planPatience, Drain: handler.Drain,
 		Shutdown: func(context.Context) error { return nil }, Log: slog.New(slog.NewJSONHandler(g.Log, nil)), AccessLog: true,
 	}
 	ctx, stop := context.WithCancel(context.Background())

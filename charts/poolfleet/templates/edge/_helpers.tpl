@@ -84,6 +84,8 @@ starts it before the gateway and ends it after: transactions finish while the ga
     - --max-request-bytes={{ $limits.requestBytes | int64 }}
     - --max-result-bytes={{ $limits.resultBytes | int64 }}
     - --max-statement-seconds={{ $limits.requestTimeoutSeconds }}
+    - --max-transaction-seconds={{ $limits.transactionSeconds }}
+    - --max-transaction-wait-seconds={{ $limits.transactionWaitSeconds }}
   ports:
     - name: accelerate
       containerPort: 9091
