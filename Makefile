@@ -98,8 +98,9 @@ SOAK ?= 10m
 SOAK_ROUNDS ?= 10
 SOAK_CHECKS ?= 5000
 SOAK_SOCKETS ?= 100000
+SOAK_TRANSACTIONS ?= 10000
 .PHONY: soak
-soak: cluster-up images $(STAMPS)/node-client $(STAMPS)/accelerate-all $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Disturb the budget for SOAK (10m), change a pool SOAK_ROUNDS times, lose a node, open SOAK_SOCKETS WebSockets, run the model SOAK_CHECKS times
+soak: cluster-up images $(STAMPS)/node-client $(STAMPS)/accelerate-all $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Disturb the budget for SOAK (10m), change a pool SOAK_ROUNDS times, lose a node, open SOAK_SOCKETS WebSockets, begin SOAK_TRANSACTIONS of Prisma's transactions, run the model SOAK_CHECKS times
 	$(STEP) "Disturbing three pools on the local cluster for $(SOAK)" --expect "$(SOAK) and about 3 minutes" \
 		--hint "the first line of the test says how to repeat its schedule" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH \
@@ -112,6 +113,8 @@ soak: cluster-up images $(STAMPS)/node-client $(STAMPS)/accelerate-all $(STAMPS)
 		go test -tags e2e,nodes -run '^TestNodes$$' -v -count=1 -timeout 30m ./hack/e2e -nodes.long
 	$(STEP) "Opening $(SOAK_SOCKETS) short WebSockets at the gateway" --expect "7 minutes" -- \
 		go test -run '^TestShortWebSockets' -v -count=1 -timeout 60m ./internal/edge -edge.sockets=$(SOAK_SOCKETS)
+	$(STEP) "Beginning $(SOAK_TRANSACTIONS) interactive transactions, of which a third lose their client" --expect "2 minutes" -- \
+		go test -run '^TestTransactionsOfClientsThatVanish' -v -count=1 -timeout 60m ./internal/edge/accelerate -edge.transactions=$(SOAK_TRANSACTIONS)
 	$(STEP) "Comparing every version of Prisma's client over the gateway with itself" --expect "15 minutes" -- \
 		go test -tags e2e -v -count=1 -timeout 60m ./hack/e2e/accelerate -accelerate.all
 	$(STEP) "Running the model $(SOAK_CHECKS) times" -- \
@@ -124,8 +127,8 @@ fuzz: check-packages ## Look for input that breaks what reads strangers' words, 
 		--hint "commit what is new in testdata/fuzz: it is a test from then on" -- hack/fuzz.sh $(FUZZ_TIME)
 
 .PHONY: bench
-bench: cluster-up images $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Measure: a pod against PgBouncer by hand, the gateway, admission, hand-overs and loans
-	$(STEP) "Measuring on this machine" --expect "about 6 minutes" -- \
+bench: cluster-up images $(STAMPS)/accelerate $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Measure: a pod against PgBouncer by hand, the gateway, query plans against Prisma's executor, admission, hand-overs and loans
+	$(STEP) "Measuring on this machine" --expect "about 8 minutes" -- \
 		go test -tags bench -v -count=1 -timeout 20m ./hack/bench/
 	$(STEP) "Measuring on the local cluster" --expect "about 8 minutes" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e,bench -run TestBench -v -count=1 -timeout 30m ./hack/e2e/
