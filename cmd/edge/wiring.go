@@ -58,7 +58,9 @@ func (o *options) server(directory *edge.Directory, log *slog.Logger) (server *e
 
 // accelerate wires what answers Prisma's clients.
 func (o *options) accelerate(connections *edge.Connections, limiter *edge.Limiter, replicas *peers.Peers, log *slog.Logger) (*accelerate.Handler, error) {
-	results, err := cache.New(o.cache, func(err error) {
+	kept := o.cache
+	kept.Timeout = o.http.Timeout
+	results, err := cache.New(kept, func(err error) {
 		log.Debug("a result was not fetched again", "code", queryplan.ErrorOf(err).Code) // Its words may have data.
 	})
 	if err != nil {

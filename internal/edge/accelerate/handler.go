@@ -89,9 +89,6 @@ func (h *Handler) serve(ctx context.Context, v *visit) error {
 	case v.ContentLength > int64(h.Limits.RequestBytes):
 		return h.requestTooLarge()
 	}
-	if err := v.Pool.Ready(); err != nil {
-		return err
-	}
 	release, err := h.Limiter.Admit(v.Pool, v.Caller)
 	if err != nil {
 		return err

@@ -48,6 +48,9 @@ func readKey(header http.Header) (apikey.Key, error) {
 
 // login takes a connection that is logged in with the key, which proves it.
 func (h *Handler) login(ctx context.Context, s Session) (*edge.Conn, error) {
+	if err := s.Pool.Ready(); err != nil {
+		return nil, err
+	}
 	conn, err := h.Connections.Take(ctx, s.Pool, s.Caller, s.Login)
 	if refused, ok := errors.AsType[*pgconn.PgError](err); ok && strings.HasPrefix(refused.Code, invalidAuthorization) {
 		return nil, badKey("the pool does not take it; it may have been replaced")

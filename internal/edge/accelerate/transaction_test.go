@@ -128,6 +128,23 @@ func TestATransactionDoesNotWaitLongerThanItMayToBegin(t *testing.T) {
 	}
 }
 
+func TestATransactionEndsAsItsClientWantsWhenItsPoolIsNotReadyAnyMore(t *testing.T) {
+	t.Parallel()
+	s := aShop(t)
+	r := aReplica(t, s)
+	id := r.start(t, startBody)
+	s.Pool.Unready = "its poolers are on their way"
+	s.list()
+	r.rowsIn(t, id, "insert into item values (1, 'a')")
+	r.commit(t, id)
+	if got := s.names(t); got != "a" {
+		t.Errorf("there is %q", got)
+	}
+	if p := fails(t, r.post(t, "/transaction/start", startBody)); p.Code != "P6008" {
+		t.Errorf("%+v", p)
+	}
+}
+
 func TestTransactionsNest(t *testing.T) {
 	t.Parallel()
 	r := aReplica(t, aShop(t))

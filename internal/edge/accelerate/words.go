@@ -39,6 +39,8 @@ func (h *Handler) errorOf(err error) (*queryplan.Error, time.Duration) {
 		return &queryplan.Error{Status: http.StatusBadRequest, Code: codeInvalidParameters, Message: malformed.Error()}, 0
 	case errors.Is(err, edge.ErrResultTooLarge):
 		return h.resultTooLarge(), 0
+	case errors.Is(err, context.DeadlineExceeded):
+		return h.tooSlow(), 0
 	case errors.Is(err, context.Canceled):
 		return &queryplan.Error{Status: statusGone, Code: codeServer, Message: "the client has gone"}, 0
 	case refused:
