@@ -214,13 +214,6 @@ func TestAnIdleWebSocket(t *testing.T) {
 	_ = out.Flush()
 }
 
-// costly is a rate, and the microseconds of processor time that a process spent on each query.
-func costly(t *testing.T, connect newClient, process int) (perSecond, micros float64) {
-	t.Helper()
-	perSecond, spent := rate(t, connect, []int{process})
-	return perSecond, spent[0]
-}
-
 // rate is how many queries a second workers run at once, each after one that does not
 // count, and how many microseconds of processor time each of some processes spends on a
 // query. None may fail.

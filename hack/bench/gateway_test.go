@@ -108,7 +108,8 @@ func serveConstant(ctx context.Context, clients net.Listener, job gatewayJob) er
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, constantAnswer)
 	}), ReadHeaderTimeout: time.Minute}
-	defer context.AfterFunc(ctx, func() { _ = server.Close() })()
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
 	if err := server.ServeTLS(clients, job.Certificate, job.Key); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

@@ -41,18 +41,33 @@ var ErrResultTooLarge = errors.New("the result has too many bytes")
 // ended. It is a *pgconn.PgError where the server refuses the statement, ErrResultTooLarge,
 // or a *Refusal where the connection broke.
 func (c *Conn) Query(ctx context.Context, sql string, parameters [][]byte, maxBytes int) (Rows, error) {
-	if strings.IndexByte(sql, 0) >= 0 { // It would end the query early, and what follows be taken for something else.
-		return Rows{}, badRequest(codeEncoding, "the query has a zero byte")
+	if strings.IndexByte(sql, 0) >= 0 {
+		return Rows{}, zeroByte()
 	}
 	if len(parameters) > math.MaxUint16 {
 		return Rows{}, tooManyParameters(len(parameters))
 	}
+	return c.rows(ctx, maxBytes, func(k *kept, sink sink) error { return k.exchange(sql, parameters, sink) })
+}
+
+// Script runs a text by the simple protocol, in which it may hold several statements:
+// without a BEGIN they are one transaction (PostgreSQL documentation, section Message
+// Flow, Simple Query). The result is that of the only statement, and empty where there
+// are several. All else is as with Query.
+func (c *Conn) Script(ctx context.Context, sql string, maxBytes int) (Rows, error) {
+	if strings.IndexByte(sql, 0) >= 0 {
+		return Rows{}, zeroByte()
+	}
+	return c.rows(ctx, maxBytes, func(k *kept, sink sink) error { return k.script(sql, sink) })
+}
+
+func (c *Conn) rows(ctx context.Context, maxBytes int, exchange func(*kept, sink) error) (Rows, error) {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	var sink rowsSink
 	err := c.do(ctx, maxBytes, func(k *kept) error {
 		sink = rowsSink{left: maxBytes, full: func() { end(ErrResultTooLarge) }}
-		return k.exchange(sql, parameters, &sink)
+		return exchange(k, &sink)
 	})
 	_, long := errors.AsType[*pgproto3.ExceededMaxBodyLenErr](err)
 	switch {
@@ -60,8 +75,14 @@ func (c *Conn) Query(ctx context.Context, sql string, parameters [][]byte, maxBy
 		return Rows{}, ErrResultTooLarge
 	case err != nil:
 		return Rows{}, err
+	case sink.statements > 1:
+		return Rows{Bytes: sink.rows.Bytes}, nil
 	}
 	return sink.rows, nil
+}
+
+func zeroByte() *Refusal { // It would end the query early, and what follows be taken for something else.
+	return badRequest(codeEncoding, "the query has a zero byte")
 }
 
 func tooManyParameters(count int) *Refusal {

@@ -32,7 +32,19 @@ func (c *kept) exchange(sql string, parameters [][]byte, sink sink) error {
 	front.SendDescribe(&pgproto3.Describe{ObjectType: 'P'})
 	front.SendExecute(&pgproto3.Execute{})
 	front.SendSync(&pgproto3.Sync{})
-	if err := front.Flush(); err != nil {
+	return c.answer(sink)
+}
+
+// script is exchange by the simple protocol.
+func (c *kept) script(sql string, sink sink) error {
+	c.midway = true
+	c.conn.Frontend().SendQuery(&pgproto3.Query{String: sql})
+	return c.answer(sink)
+}
+
+// answer sends what is to be sent, and reads what comes back.
+func (c *kept) answer(sink sink) error {
+	if err := c.conn.Frontend().Flush(); err != nil {
 		if pgconn.SafeToRetry(err) {
 			return errUnsent
 		}

@@ -29,6 +29,8 @@ type Column struct {
 // rowsSink copies a result out of the connection's buffer.
 type rowsSink struct {
 	rows Rows
+	// statements is how many there were.
+	statements int
 	// left is how many bytes there may still be; full is called once, when there are more.
 	left int
 	full func()
@@ -53,6 +55,7 @@ func (s *rowsSink) take(message pgproto3.BackendMessage) {
 	case *pgproto3.DataRow:
 		s.row(message.Values)
 	case *pgproto3.CommandComplete:
+		s.statements++
 		s.rows.Affected = pgconn.NewCommandTag(string(message.CommandTag)).RowsAffected()
 	}
 }

@@ -166,7 +166,15 @@ const rowsPerResult = 4
 
 // Query runs a statement.
 func (s *statements) Query(ctx context.Context, sql string, parameters [][]byte) (queryplan.Result, error) {
-	rows, err := s.conn.Query(ctx, sql, parameters, s.left)
+	return s.result(s.conn.Query(ctx, sql, parameters, s.left))
+}
+
+// Script runs what may be several.
+func (s *statements) Script(ctx context.Context, sql string) (queryplan.Result, error) {
+	return s.result(s.conn.Script(ctx, sql, s.left))
+}
+
+func (s *statements) result(rows edge.Rows, err error) (queryplan.Result, error) {
 	if err != nil {
 		return queryplan.Result{}, err
 	}

@@ -222,3 +222,29 @@ func TestARequestDoesNotFailBecauseAPoolerRestarted(t *testing.T) {
 		t.Errorf("%d are open", got)
 	}
 }
+
+// Prisma's own driver takes several statements in a raw text without parameters.
+func TestARawTextMayHoldSeveralStatements(t *testing.T) {
+	t.Parallel()
+	r := aReplica(t, aShop(t))
+	if got := r.rows(t, "insert into item values (1, 'one'); insert into item values (2, 'two')"); got != `{"columns":[],"types":[],"rows":[]}` {
+		t.Errorf("two statements give %s", got)
+	}
+	if got := r.names(t); got != "one two" {
+		t.Errorf("there are %q", got)
+	}
+	got := r.post(t, "/query", plan("queryRaw", "insert into item values (3, 'three'); insert into item values (1, 'again')"))
+	if p := fails(t, got); p.Status != http.StatusBadRequest || r.names(t) != "one two" {
+		t.Errorf("the second of two fails: %+v, and there are %q", p, r.names(t))
+	}
+	left := r.post(t, "/query", plan("queryRaw", "begin; insert into item values (4, 'four')"))
+	if got := r.inTransaction(t); left.Status != http.StatusOK || got != "0" || r.names(t) != "one two" {
+		t.Errorf("a transaction that is left open: %+v, %s open, and there are %q", left, got, r.names(t))
+	}
+	if p := fails(t, r.post(t, "/query", plan("queryRaw", "select 1; copy item from stdin"))); p.Status < 400 {
+		t.Errorf("a COPY: %+v", p)
+	}
+	if got := r.rows(t, "select name from item where id = 2"); !strings.Contains(got, "two") {
+		t.Errorf("what comes after reads %s", got)
+	}
+}
