@@ -246,7 +246,7 @@ func families(t *testing.T, processes []int) []time.Duration {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, child := range strings.FieldsSeq(string(children)) {
+		for child := range strings.FieldsSeq(string(children)) {
 			if number, err := strconv.Atoi(child); err == nil && pid != os.Getpid() { // This one's have columns of their own.
 				own, ended, _ := times(number) // Who has just ended is small.
 				sum += own + ended
