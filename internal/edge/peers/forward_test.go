@@ -169,7 +169,7 @@ func TestAClientThatGoesIsToldFromAReplicaThatIsLost(t *testing.T) {
 		<-arrived
 		leave(gone)
 	}()
-	if err := s.replica(one).Forward(httptest.NewRecorder(), aRequest(t, "").WithContext(ctx), nameOf(two)); !errors.Is(err, gone) {
+	if err := s.replica(one).Forward(httptest.NewRecorder(), aRequest(t, "").WithContext(ctx), nameOf(two)); !errors.Is(err, gone) || errors.Is(err, ErrLost) {
 		t.Errorf("it says %v", err)
 	}
 }

@@ -200,6 +200,8 @@ func TestTheCacheShowsWhatItDoes(t *testing.T) {
 		w.expect(minute, Fresh, "result 1")
 		w.expect(minute, Fresh, "result 1")
 		w.Invalidate(w.scope, Invalidation{All: true})
+		synctest.Wait()
+		w.kept.CleanUp() // It weighs what is new in the background.
 		registry := prometheus.NewPedanticRegistry()
 		registry.MustRegister(w)
 		families, err := registry.Gather()

@@ -160,6 +160,29 @@ func TestRefreshingInTheBackgroundHasABound(t *testing.T) {
 	})
 }
 
+func TestWhoJoinsARefreshAndGoesDoesNotEndIt(t *testing.T) {
+	inWorld(t, func(w *world) {
+		s := w.slow()
+		brief := Policy{TTL: time.Minute, SWR: 10 * time.Second}
+		s.old(brief)
+		s.got(s.ask(w.t.Context(), brief), Stale, "old")
+		time.Sleep(brief.SWR)
+		leaving, leave := context.WithCancel(w.t.Context())
+		joined := s.ask(leaving, brief)
+		leave()
+		if got := <-joined; !errors.Is(got.err, context.Canceled) {
+			t.Errorf("who has gone gets %+v", got)
+		}
+		select {
+		case s.answer <- "new":
+		case err := <-s.ended:
+			t.Fatalf("the refresh has ended: %v", err)
+		}
+		synctest.Wait()
+		s.got(s.ask(w.t.Context(), brief), Fresh, "new")
+	})
+}
+
 func TestTheEndOfTheGatewayEndsWhatIsBeingFetched(t *testing.T) {
 	inWorld(t, func(w *world) {
 		s := w.slow()
