@@ -88,10 +88,12 @@ type way struct {
 const (
 	inProcess  = "the client by itself"
 	byExecutor = "Prisma's executor"
+	inNode     = "the gateway, in Node.js"
+	inWorker   = "the gateway, in workerd"
 )
 
 // ways are those of a version, the client by itself first and its executor, where there
-// is one, second.
+// is one, second. The last two are the gateway's.
 func (v version) ways(t *testing.T, s *server) []way {
 	t.Helper()
 	ways := []way{v.direct(t, s)}

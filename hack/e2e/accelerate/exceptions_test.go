@@ -15,7 +15,8 @@ import (
 // An exception is what Prisma's own executor comes to otherwise than its client by itself,
 // or the gateway otherwise than both.
 type exception struct {
-	// like is whom the gateway agrees with: inProcess, byExecutor or nobody.
+	// like is whom the gateway agrees with: inProcess, byExecutor, nobody, or both but for
+	// the client in workerd.
 	like string
 	why  string
 	// from and until are the first and the last version of which it is so.
@@ -26,7 +27,10 @@ type exception struct {
 // minor is a version without its patch.
 type minor struct{ major, minor int }
 
-const nobody = "nobody"
+const (
+	nobody    = "nobody"
+	inWorkerd = "both, but for workerd"
+)
 
 var (
 	first = minor{}
@@ -57,8 +61,8 @@ var exceptions = []exception{
 		cases: []string{"filters: in with more values than there can be parameters"},
 	},
 	{
-		like: inProcess, from: first, until: minor{7, 7},
-		why:   "the executor does not bound a statement's parameters",
+		like: byExecutor, from: first, until: minor{7, 7},
+		why:   "the client has statements have 32,766 parameters at the most, PostgreSQL twice as many",
 		cases: []string{"filters: updateMany and deleteMany with many values"},
 	},
 	{
@@ -72,9 +76,24 @@ var exceptions = []exception{
 		cases: []string{"raw: odd numbers"},
 	},
 	{
-		like: nobody, from: first, until: last,
-		why:   "the gateway runs statements by the extended protocol, which takes one at a time",
-		cases: []string{"raw: several statements at once"},
+		like: nobody, from: first, until: minor{6, 17},
+		why: "the client's driver reads the year 1 as 2001, and the gateway as it is",
+		cases: []string{
+			"raw: rows of tables",
+			"types: dates keep their milliseconds",
+			"types: native types at their least",
+			"types: scalars are read",
+		},
+	},
+	{
+		like: nobody, from: first, until: minor{6, 17},
+		why:   "the client's driver fails to read moments that JavaScript has none for; later ones and the gateway have an invalid date",
+		cases: []string{"raw: moments beyond"},
+	},
+	{
+		like: inWorkerd, from: first, until: minor{6, 19},
+		why:   "in workerd the client itself can not read NaN as a Decimal",
+		cases: []string{"raw: a numeric that is none"},
 	},
 }
 

@@ -70,15 +70,17 @@ func aGateway(t *testing.T, s *server, databases ...*database) gateway {
 // serve runs the gateway until the test is over, and returns its port.
 func serve(t *testing.T, directory *edge.Directory, certificate *edge.Certificate) string {
 	t.Helper()
+	limits := edge.DefaultHTTPLimits
+	limits.RequestBytes = 64 << 20 // Older clients take more than the default for as many parameters as there can be.
 	limiter, said := &edge.Limiter{}, &testenv.Buffer{}
 	connections := &edge.Connections{Directory: directory, Door: &edge.Door{Timeout: patience}, Limits: edge.DefaultKeptLimits}
 	transactions := &accelerate.Transactions{Limits: accelerate.DefaultTransactionLimits}
 	sockets := &edge.WebSocket{Directory: directory, Door: connections.Door, Limiter: limiter}
 	front := &edge.Server{
-		SQL:       &edge.HTTP{Directory: directory, Connections: connections, Limiter: limiter, Limits: edge.DefaultHTTPLimits},
+		SQL:       &edge.HTTP{Directory: directory, Connections: connections, Limiter: limiter, Limits: limits},
 		WebSocket: sockets, Metrics: edge.NewMetrics(directory, limiter, sockets.Open), Certificate: certificate,
 		Accelerate: &accelerate.Handler{
-			Directory: directory, Connections: connections, Limiter: limiter, Limits: edge.DefaultHTTPLimits, Transactions: transactions,
+			Directory: directory, Connections: connections, Limiter: limiter, Limits: limits, Transactions: transactions,
 		},
 		Ready: func() error { return nil }, Timeout: patience, Shutdown: sockets.Shutdown,
 		Log: slog.New(slog.NewJSONHandler(said, nil)),
@@ -147,7 +149,7 @@ func (v version) byGateway(t *testing.T, s *server) []way {
 	node, worker := s.database(t), s.database(t)
 	g := aGateway(t, s, node, worker)
 	environment := []string{"NODE_EXTRA_CA_CERTS=" + g.authority}
-	inNode := program{
+	ofNode := program{
 		Directory: v.directory, Script: "dist-node/node.js", Hosts: []string{label + "." + domain},
 		Environment: append(environment, "ACCELERATE_URL="+g.url(node)),
 	}
@@ -155,13 +157,13 @@ func (v version) byGateway(t *testing.T, s *server) []way {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inWorker := program{
-		Directory: v.directory, Script: filepath.Join(workers, "runner.js"), Hosts: inNode.Hosts, Environment: environment,
+	ofWorker := program{
+		Directory: v.directory, Script: filepath.Join(workers, "runner.js"), Hosts: ofNode.Hosts, Environment: environment,
 		Told: map[string]any{"bindings": map[string]string{"ACCELERATE_URL": g.url(worker)}, "hyperdrives": map[string]string{}},
 	}
 	return []way{
-		{"the gateway, in Node.js", runnerAt(inNode.start(t)), node},
-		{"the gateway, in workerd", runnerAt(inWorker.start(t)), worker},
+		{inNode, runnerAt(ofNode.start(t)), node},
+		{inWorker, runnerAt(ofWorker.start(t)), worker},
 	}
 }
 

@@ -94,32 +94,44 @@ func (r *run) judge(t *testing.T) {
 
 func (r *run) judgeCase(t *testing.T, i int, x exception, listed bool) {
 	t.Helper()
-	expected, gateway := r.outcomes[0][i], r.ways[1:]
+	expected := r.outcomes[0][i]
 	if r.version.executor {
-		gateway = r.ways[2:]
 		its := r.outcomes[1][i]
+		official := !listed || x.like == nobody || x.like == inWorkerd // The two have to agree.
 		switch differs := its != expected; {
-		case listed && x.like != nobody && !differs:
+		case !official && !differs:
 			t.Errorf("it is listed as an exception (%s), but Prisma's executor agrees", x.why)
-		case differs && (!listed || x.like == nobody):
+		case official && differs:
 			t.Errorf("by way of %s it comes to something else (-%s +%s):\n%s", byExecutor, inProcess, byExecutor, difference(expected, its))
 		case x.like == byExecutor:
 			expected = its
 		}
-	} else if x.like == byExecutor {
-		expected = r.outcomes[1][i] // Nobody says what is right, but that all are alike.
 	}
-	of := r.outcomes[len(r.ways)-len(gateway):]
-	if x.like == nobody {
-		if of[0][i] == expected {
+	r.judgeGateway(t, i, x, expected)
+}
+
+// judgeGateway compares the last two ways, Node.js and workerd over the gateway, with
+// what is expected of them.
+func (r *run) judgeGateway(t *testing.T, i int, x exception, expected outcome) {
+	t.Helper()
+	node, worker := r.outcomes[len(r.ways)-2][i], r.outcomes[len(r.ways)-1][i]
+	switch {
+	case x.like == byExecutor && !r.version.executor:
+		expected = node // Nobody says what is right, but that both are alike.
+	case x.like == nobody:
+		if node == expected {
 			t.Errorf("it is listed as an exception (%s), but the gateway agrees", x.why)
 		}
-		expected = of[0][i]
+		expected = node
 	}
-	for w := range gateway {
-		if got := of[w][i]; got != expected {
-			t.Errorf("by way of %s it comes to something else (-want +got):\n%s", gateway[w].name, difference(expected, got))
-		}
+	if node != expected {
+		t.Errorf("by way of %s it comes to something else (-want +got):\n%s", inNode, difference(expected, node))
+	}
+	switch differs := worker != expected; {
+	case x.like == inWorkerd && !differs:
+		t.Errorf("it is listed as an exception (%s), but workerd agrees", x.why)
+	case x.like != inWorkerd && differs:
+		t.Errorf("by way of %s it comes to something else (-want +got):\n%s", inWorker, difference(expected, worker))
 	}
 }
 

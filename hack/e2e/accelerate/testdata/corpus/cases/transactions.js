@@ -125,7 +125,7 @@ export default {
       );
     const results = await Promise.all([swap("a", "b", left, right), swap("b", "a", right, left)]);
     const [victim] = results.filter((result) => result !== "done");
-    return [results.filter((result) => result === "done").length, victim.code, victim.message];
+    return [results.filter((result) => result === "done").length, victim];
   },
   "a timeout": async ({ prisma, attempt }) => {
     const failed = await attempt(

@@ -14,6 +14,7 @@ const shapes = {
   cuid2: /^[a-z][0-9a-z]{23}$/,
   ulid: /^0[0-9A-HJKMNP-TV-Z]{25}$/,
 };
+const around = /^\nInvalid `.*` invocation:\n+|\n\nThis is a non-recoverable error[^]*/g;
 const moment = /\b20[2-9]\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(?:Z|\+00(?::?00)?)?/g;
 const named = { nanoid: /^[0-9A-Za-z_-]{21}$/, nano8: /^[0-9A-Za-z_-]{8}$/ };
 
@@ -50,9 +51,10 @@ export function normal(value, Prisma) {
 
   // What Prisma gives no code, such as an error that its driver does not know, is thrown as
   // it is by a client by itself and comes as P6000 over the wire: its message is all that
-  // is the same. Of what a server adds to an error, its logs are its own.
+  // is the same, without the stack where a compiler gave up. Of what a server adds to an
+  // error, its logs are its own.
   function problem({ name, code, message, meta, cause }) {
-    if (code === undefined || code === "P6000") return { $error: { uncoded: walk(message.replace(/^\nInvalid `.*` invocation:\n+/, "")) } };
+    if (code === undefined || code === "P6000") return { $error: { uncoded: walk(message.replace(around, "")) } };
     const { extensions, ...told } = meta ?? {};
     return { $error: walk({ name, code, message, meta: meta && told, cause }) };
   }
