@@ -36,7 +36,7 @@ func FuzzDecode(f *testing.F) {
 			mustTell(t, err)
 			return
 		}
-		trace, err := NewTrace("query, error, tracing", "")
+		trace, err := NewTrace(newestVersion, "query, error, tracing", "")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,8 @@ import (
 type Trace struct {
 	levels []string
 	spans  bool
+	// member is what the client reads spans from.
+	member string
 	id     string
 	parent string
 	logged *list
@@ -24,13 +26,13 @@ type Trace struct {
 const noSpan = "00000000000000000000000000000000-0000000000000000"
 
 // NewTrace reads the headers X-Capture-Telemetry (such as "error, query, tracing") and
-// traceparent (W3C Trace Context). It is nil where nothing is asked for, and gives
-// *Error where the former is malformed.
-func NewTrace(capture, traceparent string) (*Trace, error) {
+// traceparent (W3C Trace Context) of a client. It is nil where nothing is asked for, and
+// gives *Error where the former is malformed.
+func NewTrace(client Version, capture, traceparent string) (*Trace, error) {
 	if capture == "" {
 		return nil, nil //nolint:nilnil // A nil Trace is one that collects nothing.
 	}
-	trace := &Trace{logged: &list{}, ended: &list{}}
+	trace := &Trace{logged: &list{}, ended: &list{}, member: dialectOf(client).spans}
 	for level := range strings.SplitSeq(capture, ",") {
 		switch level = strings.TrimSpace(level); level {
 		case "":
@@ -61,11 +63,11 @@ func (t *Trace) Extensions() json.RawMessage {
 		extensions.set("logs", t.logged)
 	}
 	if t.spans {
-		extensions.set("spans", t.ended)
+		extensions.set(t.member, t.ended)
 	}
 	written, err := extensions.MarshalJSON()
 	if err != nil {
-		return json.RawMessage(`{"logs":[],"spans":[]}`) // There was more than an answer may hold.
+		return json.RawMessage(`{"logs":[]}`) // There was more than an answer may hold.
 	}
 	return written
 }
@@ -85,7 +87,8 @@ func (t *Trace) log(level, message string, attributes *object) {
 		with("timestamp", hrTime(time.Now())).with("message", message).with("attributes", attributes))
 }
 
-// query tells of a statement that ran.
+// query tells of a statement that ran. Prisma's executor has its duration as one, its
+// clients read the other.
 func (t *Trace) query(sql string, args []value, begun time.Time) {
 	if t == nil || !slices.Contains(t.levels, "query") {
 		return
@@ -94,14 +97,15 @@ func (t *Trace) query(sql string, args []value, begun time.Time) {
 	if err := writer.write(&list{args}); err != nil {
 		writer.out = []byte("[]")
 	}
+	took := float64(time.Since(begun)) / float64(time.Millisecond)
 	t.log("query", "Query", newObject().with("timestamp", float64(begun.UnixMilli())).
-		with("duration", float64(time.Since(begun))/float64(time.Millisecond)).
+		with("duration", took).with("duration_ms", took).
 		with("query", sql).with("params", string(writer.out)))
 }
 
-// fail tells of the error that a request ends with.
+// fail tells of the error that a request ends with; clients read the message.
 func (t *Trace) fail(err error) {
-	t.log("error", "Error processing request", newObject().with("error", err.Error()))
+	t.log("error", "Error processing request", newObject().with("error", err.Error()).with("message", err.Error()))
 }
 
 // hrTime is a time as OpenTelemetry's JavaScript has it: seconds and nanoseconds.

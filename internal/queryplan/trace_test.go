@@ -26,7 +26,7 @@ type extensions struct {
 
 func traced(t *testing.T, capture, plan string, conn Conn) (extensions, string) {
 	t.Helper()
-	trace, err := NewTrace(capture, "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
+	trace, err := NewTrace(newestVersion, capture, "00-0123456789abcdef0123456789abcdef-0123456789abcdef-01")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,10 +50,11 @@ func TestATraceTellsOfStatements(t *testing.T) {
 	log := got.Logs[0]
 	duration, timed := log.Attributes["duration"].(float64)
 	at, dated := log.Attributes["timestamp"].(float64)
-	if !timed || duration < 0 || !dated || at < 1e12 || len(log.Timestamp) != 2 {
+	if !timed || duration < 0 || log.Attributes["duration_ms"] != duration || !dated || at < 1e12 || len(log.Timestamp) != 2 {
 		t.Errorf("the times are %v, %v", log.Timestamp, log.Attributes)
 	}
 	delete(log.Attributes, "duration")
+	delete(log.Attributes, "duration_ms")
 	delete(log.Attributes, "timestamp")
 	want := map[string]any{"query": "select $1", "params": `["a"]`}
 	if diff := cmp.Diff(want, log.Attributes); diff != "" || log.Level != "query" || log.Message != "Query" {
@@ -99,14 +100,28 @@ func TestATraceTellsOfTheErrorThatARequestEndsWith(t *testing.T) {
 }
 
 func TestATraceOfNothingHasNoExtensions(t *testing.T) {
-	trace, err := NewTrace("", "")
+	trace, err := NewTrace(newestVersion, "", "")
 	if err != nil || trace != nil || trace.Extensions() != nil {
 		t.Errorf("got %v, %v", trace, err)
 	}
-	if _, err := NewTrace("query, gossip", ""); ErrorOf(err).Status != 400 {
+	if _, err := NewTrace(newestVersion, "query, gossip", ""); ErrorOf(err).Status != 400 {
 		t.Errorf("an unknown level gives %v", err)
 	}
 	if _, text := traced(t, "error, tracing", of(`1`), &replies{}); text != `{"logs":[],"spans":[]}` {
 		t.Errorf("got %s", text)
+	}
+}
+
+func TestOlderClientsReadSpansElsewhere(t *testing.T) {
+	for version, want := range map[Version]string{
+		{6, 19}: `{"traces":[]}`, {7, 1}: `{"traces":[]}`, {7, 2}: `{"spans":[]}`, {7, 10}: `{"spans":[]}`,
+	} {
+		trace, err := NewTrace(version, "tracing", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := string(trace.Extensions()); got != want {
+			t.Errorf("%s reads %s, want %s", version, got, want)
+		}
 	}
 }

@@ -70,7 +70,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // begin reads what every request has.
 func (h *Handler) begin(v *visit) (err error) {
-	v.trace, err = queryplan.NewTrace(v.Header.Get("X-Capture-Telemetry"), v.Header.Get("Traceparent"))
+	version, _ := queryplan.ParseVersion(v.Header.Get(versionHeader)) // What needs one refuses another.
+	v.trace, err = queryplan.NewTrace(version, v.Header.Get("X-Capture-Telemetry"), v.Header.Get("Traceparent"))
 	if err != nil {
 		return err
 	}
