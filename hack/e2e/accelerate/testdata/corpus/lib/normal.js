@@ -14,6 +14,7 @@ const shapes = {
   cuid2: /^[a-z][0-9a-z]{23}$/,
   ulid: /^0[0-9A-HJKMNP-TV-Z]{25}$/,
 };
+const numbered = /\b([Pp]rocess|transaction) \d+/g;
 const around = /^\nInvalid `.*` invocation:\n+|\n\nThis is a non-recoverable error[^]*/g;
 const moment = /\b20[2-9]\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.\d]*(?:Z|\+00(?::?00)?)?/g;
 const named = { nanoid: /^[0-9A-Za-z_-]{21}$/, nano8: /^[0-9A-Za-z_-]{8}$/ };
@@ -46,7 +47,7 @@ export function normal(value, Prisma) {
       if (!seen.has(value)) seen.set(value, seen.size + 1);
       return `<${shape} ${seen.get(value)}>`;
     }
-    return value.replace(moment, (at) => (Math.abs(new Date(at) - Date.now()) < day ? "<now>" : at));
+    return value.replace(numbered, "$1 N").replace(moment, (at) => (Math.abs(new Date(at) - Date.now()) < day ? "<now>" : at));
   }
 
   // What Prisma gives no code, such as an error that its driver does not know, is thrown as
