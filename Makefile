@@ -87,7 +87,7 @@ e2e: cluster-up images $(BIN)/demo $(STAMPS)/node-client ## End-to-end tests on 
 		go -C hack/localcluster test -tags e2e -count=1 -timeout 15m ./e2e
 
 .PHONY: e2e-edge
-e2e-edge: cluster-up images $(STAMPS)/workers $(STAMPS)/prisma-projects $(STAMPS)/accelerate $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Workers in real workerd against pools on the local cluster, with the drivers their developers use
+e2e-edge: cluster-up images $(STAMPS)/workers $(STAMPS)/prisma-projects $(STAMPS)/accelerate $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Workers in real workerd against pools on the local cluster, with the drivers their developers use; then Prisma's client compared with itself
 	$(STEP) "Running Workers against the local cluster" --expect "about a minute" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 15m ./hack/e2e/edge
