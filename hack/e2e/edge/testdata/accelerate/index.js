@@ -30,11 +30,12 @@ app.get("/:id", async (c) => {
     })
     .catch((error) => error.message);
   answer.raw = await prisma.$queryRaw`select ${id}::text as id, 1 + ${1}::int as two`;
-  answer.cached = [];
-  for (let i = 0; i < 2; i++) {
+  const look = async () => {
     const { data, info } = await prisma.account.findMany({ where, cacheStrategy: { ttl: 60 } }).withAccelerateInfo();
-    answer.cached.push({ status: info.cacheStatus, balance: data[0].balance });
-  }
+    return { status: info.cacheStatus, balance: data[0].balance };
+  };
+  answer.cached = [await look(), await look()];
+  if (answer.cached[1].status === "miss") answer.cached[1] = await look(); // The other replica had not seen it.
   return c.json(answer);
 });
 
