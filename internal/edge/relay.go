@@ -100,6 +100,7 @@ func (s *session) down(server net.Conn) error {
 func (s *session) passDown(server net.Conn, p []byte) (int, error) {
 	n, err := server.Read(p)
 	if n > 0 {
+		s.foresee(p[:n])
 		if lost := s.pass(s.stream, p[:n]); lost != nil {
 			s.end(gone)
 		}
@@ -111,6 +112,20 @@ func (s *session) passDown(server net.Conn, p []byte) (int, error) {
 		return n, s.dry() // The error is the network's, and tells a client nothing.
 	}
 	return n, nil
+}
+
+// foresee ends a session whose last transaction was waited for before the client hears
+// that it is over: what the client asks for then would still be passed on.
+func (s *session) foresee(p []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.draining || s.why != nil {
+		return
+	}
+	after := s.traffic
+	if after.answer(p); after.idle() {
+		s.why = shutdown()
+	}
 }
 
 // answered takes note of what was sent to the client, and ends a session whose last
