@@ -149,7 +149,7 @@ func (f *failover) switchesOver(t *testing.T) {
 	within := f.within(t, f.standby)
 	f.inPlace(t, func() {
 		f.change(t, f.pool, func() { f.pool.Spec.State = poolv1.PoolPaused })
-		f.awaitCondition(t, f.pool, poolv1.ConditionReady, metav1.ConditionFalse, poolv1.ReasonPaused)
+		f.awaitHeld(t, f.pool)
 		paused := time.Now()
 		if err := f.primary.Stop(t.Context(), f.tools); err != nil {
 			t.Fatal(err)

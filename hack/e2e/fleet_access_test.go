@@ -209,7 +209,7 @@ func (f *fleet) pauses(t *testing.T) {
 	t.Helper()
 	f.inPlace(t, func() {
 		f.change(t, f.pool, func() { f.pool.Spec.State = poolv1.PoolPaused })
-		f.awaitCondition(t, f.pool, poolv1.ConditionReady, metav1.ConditionFalse, poolv1.ReasonPaused)
+		f.awaitHeld(t, f.pool)
 		eventually(t, "no connection of the pool is at the server", func() error { return f.idleServer(t) })
 		if err := f.server.Restart(t.Context(), f.tools); err != nil {
 			t.Fatal(err)
