@@ -53,8 +53,8 @@ func (d *Door) Enter(ctx context.Context, pool Pool, caller netip.Addr, login Lo
 
 // enter gives up waiting for the login's turn with one context, and the login with the other.
 func (d *Door) enter(waiting, ctx context.Context, pool Pool, caller netip.Addr, login Login) (*pgconn.PgConn, error) {
-	if pool.Unready != "" {
-		return nil, unready(pool)
+	if err := pool.Ready(); err != nil {
+		return nil, err
 	}
 	config, err := pool.config(login)
 	if err != nil {

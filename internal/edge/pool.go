@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // Pool is a pool that the gateway serves.
@@ -45,7 +46,11 @@ func (p Pool) Ready() error {
 	if p.Unready == "" {
 		return nil
 	}
-	return unready(p)
+	return &Refusal{
+		Status: http.StatusServiceUnavailable, Code: codeNotNow, RetryAfter: time.Second,
+		Message: fmt.Sprintf("pool %s is not ready: %s", p.Label, p.Unready),
+		Hint:    "The pool's conditions say more.",
+	}
 }
 
 // Directory finds pools by the host that a client names. The zero value knows none,

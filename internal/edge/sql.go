@@ -101,8 +101,8 @@ func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, form form, buffers
 		return err
 	}
 	Found(r.Context(), pool)
-	if pool.Unready != "" {
-		return unready(pool)
+	if err := pool.Ready(); err != nil {
+		return err
 	}
 	if r.ContentLength > int64(h.Limits.RequestBytes) {
 		return h.requestTooLarge()
@@ -124,14 +124,6 @@ func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, form form, buffers
 	run := &run{http: h, form: form, conn: conn, end: end, out: buffers.answer}
 	defer func() { buffers.answer = run.out }()
 	return run.request(ctx, func() ([]byte, error) { return h.readBody(w, r, buffers) })
-}
-
-func unready(pool Pool) *Refusal {
-	return &Refusal{
-		Status: http.StatusServiceUnavailable, Code: codeNotNow, RetryAfter: time.Second,
-		Message: fmt.Sprintf("pool %s is not ready: %s", pool.Label, pool.Unready),
-		Hint:    "The pool's conditions say more.",
-	}
 }
 
 // readBody reads all of the body, which also lets net/http notice that a client is gone.

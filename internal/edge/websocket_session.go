@@ -175,8 +175,8 @@ func (s *session) logIn(ctx context.Context, door *Door, startup *pgproto3.Start
 	if err != nil {
 		return nil, err
 	}
-	if s.pool.Unready != "" {
-		return nil, unready(s.pool)
+	if err := s.pool.Ready(); err != nil {
+		return nil, err
 	}
 	prelude, err := negotiate(startup)
 	if err != nil {

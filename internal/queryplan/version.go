@@ -5,6 +5,7 @@ package queryplan
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -34,18 +35,16 @@ func (v Version) String() string { return fmt.Sprintf("%d.%d", v.Major, v.Minor)
 
 // Supported lists the versions whose plans this package runs, oldest first: those that
 // an official executor of the same minor, or of the one beside it, was compared with.
-func Supported() []Version {
-	var all []Version
-	for minor := 16; minor <= 19; minor++ {
-		all = append(all, Version{Major: 6, Minor: minor})
-	}
-	for minor := 0; minor <= 10; minor++ {
-		all = append(all, Version{Major: 7, Minor: minor})
+func Supported() []Version { return slices.Clone(supported) }
+
+var supported = slices.Concat(minors(6, 16, 19), minors(7, 0, 10))
+
+func minors(major, first, last int) (all []Version) {
+	for minor := first; minor <= last; minor++ {
+		all = append(all, Version{Major: major, Minor: minor})
 	}
 	return all
 }
 
 // Supported tells whether this package runs the version's plans.
-func (v Version) Supported() bool {
-	return v.Major == 6 && v.Minor >= 16 && v.Minor <= 19 || v.Major == 7 && v.Minor >= 0 && v.Minor <= 10
-}
+func (v Version) Supported() bool { return slices.Contains(supported, v) }
