@@ -15,6 +15,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
@@ -196,11 +197,11 @@ func (v *visitor) upgradesUnderLoad(t *testing.T) {
 	var group sync.WaitGroup
 	counts := make([]posted, 6)
 	for i := range counts {
-		visitor := v.kept
+		visitor, rest := v.kept, time.Duration(0)
 		if i%2 == 1 {
-			visitor = v.fresh
+			visitor, rest = v.fresh, restOfFresh
 		}
-		group.Go(func() { counts[i] = v.keepPosting(ctx, visitor) })
+		group.Go(func() { counts[i] = v.keepPosting(ctx, visitor, rest) })
 	}
 	before := v.gateways(t)
 	v.chart.Set = []string{"edge.podAnnotations.upgrade=second"}

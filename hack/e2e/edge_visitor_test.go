@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+	"time"
 
 	"github.com/poolfleet/poolfleet/hack/e2e/internal/install"
 )
@@ -88,8 +89,13 @@ type posted struct {
 	failures []error
 }
 
+// restOfFresh keeps a client with new connections from using a source port twice within
+// a test: the kernel that translates the Service's address may send the second connection
+// where it sent the first, to a pod that has ended since.
+const restOfFresh = 20 * time.Millisecond
+
 // keepPosting sends one request after the other until the context ends, or too many have failed.
-func (v *visitor) keepPosting(ctx context.Context, c *http.Client) posted {
+func (v *visitor) keepPosting(ctx context.Context, c *http.Client, rest time.Duration) posted {
 	var count posted
 	for ctx.Err() == nil && len(count.failures) < 10 {
 		got, err := v.post(ctx, c, v.url)
@@ -102,6 +108,7 @@ func (v *visitor) keepPosting(ctx context.Context, c *http.Client) posted {
 		default:
 			count.answered++
 		}
+		time.Sleep(rest)
 	}
 	return count
 }
