@@ -68,31 +68,34 @@ cluster-down: ## Stop the local cluster and remove every trace of it from the ho
 
 ##@ Test
 
+# What failed is told once more at the end, after all that went well.
+GOTEST := $(CURDIR)/$(BIN)/gotestsum
+
 .PHONY: test
-test: check-packages $(STAMPS)/rootfs-pgbouncer $(STAMPS)/accelerate-legacy $(STAMPS)/postgres-versions $(STAMPS)/localcluster ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
-	$(STEP) "Testing the operator" --expect "about 2 minutes after the first build" -- go test -timeout 20m ./...
+test: check-packages $(BIN)/gotestsum $(STAMPS)/rootfs-pgbouncer $(STAMPS)/accelerate-legacy $(STAMPS)/postgres-versions $(STAMPS)/localcluster ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
+	$(STEP) "Testing the operator" --expect "about 2 minutes after the first build" -- $(GOTEST) --format pkgname -- -timeout 20m ./...
 	$(STEP) "Looking for data races where no Kubernetes code is linked" -- hack/race.sh
 	$(STEP) "Testing hack/tools" -- go -C hack/tools test ./...
 	$(STEP) "Testing hack/images" -- go -C hack/images test -tags rootfs ./...
 	$(STEP) "Testing hack/localcluster" -- go -C hack/localcluster test ./...
 
 .PHONY: e2e
-e2e: cluster-up images $(BIN)/demo $(STAMPS)/node-client ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
+e2e: cluster-up images $(BIN)/demo $(BIN)/gotestsum $(STAMPS)/node-client ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
 	$(STEP) "Running the end-to-end tests" --expect "about 25 minutes" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
-		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 45m ./hack/e2e
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH $(GOTEST) --format standard-verbose -- -tags e2e -count=1 -timeout 45m ./hack/e2e
 	$(STEP) "Running the demo, twice" --expect "a minute" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH bash -c '$(BIN)/demo && $(BIN)/demo'
 	$(STEP) "Testing that clusters leave nothing behind" --expect "2 minutes" -- \
 		go -C hack/localcluster test -tags e2e -count=1 -timeout 15m ./e2e
 
 .PHONY: e2e-edge
-e2e-edge: cluster-up images $(STAMPS)/workers $(STAMPS)/prisma-projects $(STAMPS)/accelerate $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Workers in real workerd against pools on the local cluster, with the drivers their developers use; then Prisma's client compared with itself
+e2e-edge: cluster-up images $(BIN)/gotestsum $(STAMPS)/workers $(STAMPS)/prisma-projects $(STAMPS)/accelerate $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-postgres ## Workers in real workerd against pools on the local cluster, with the drivers their developers use; then Prisma's client compared with itself
 	$(STEP) "Running Workers against the local cluster" --expect "about a minute" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
-		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH go test -tags e2e -v -count=1 -timeout 15m ./hack/e2e/edge
+		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH $(GOTEST) --format standard-verbose -- -tags e2e -count=1 -timeout 15m ./hack/e2e/edge
 	$(STEP) "Comparing Prisma's client over the gateway with itself" --expect "a minute" -- \
-		go test -tags e2e -v -count=1 -timeout 15m ./hack/e2e/accelerate
+		$(GOTEST) --format standard-verbose -- -tags e2e -count=1 -timeout 15m ./hack/e2e/accelerate
 
 SOAK ?= 10m
 SOAK_ROUNDS ?= 10
@@ -171,12 +174,13 @@ $(BIN)/controller-gen: TOOL := sigs.k8s.io/controller-tools/cmd/controller-gen
 $(BIN)/crd-ref-docs: TOOL := github.com/elastic/crd-ref-docs
 $(BIN)/kustomize: TOOL := sigs.k8s.io/kustomize/kustomize/v5
 $(BIN)/kubeconform: TOOL := github.com/yannh/kubeconform/cmd/kubeconform
+$(BIN)/gotestsum: TOOL := gotest.tools/gotestsum
 $(BIN)/chartgen: TOOL := ./chartgen
 $(BIN)/sizes: TOOL := ./sizes
 $(BIN)/chartgen: $(wildcard hack/tools/chartgen/*.go)
 $(BIN)/sizes: $(wildcard hack/tools/sizes/*.go)
 
-$(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/kustomize $(BIN)/kubeconform $(BIN)/chartgen $(BIN)/sizes: $(TOOLS_MODULE)
+$(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/kustomize $(BIN)/kubeconform $(BIN)/gotestsum $(BIN)/chartgen $(BIN)/sizes: $(TOOLS_MODULE)
 	$(CHECK) go
 	$(STEP) "Building $(@F)" --expect "up to half a minute the first time" -- go -C hack/tools build -o $(CURDIR)/$@ $(TOOL)
 	@touch $@
