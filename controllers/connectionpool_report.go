@@ -250,5 +250,5 @@ func (r *ConnectionPoolReconciler) tell(ctx context.Context, pool *poolv1.Connec
 
 // asAsked reports whether a pool is as its spec asks: ready, unless it is to be otherwise.
 func asAsked(ready metav1.Condition) bool {
-	return ready.Status == metav1.ConditionTrue || ready.Reason == poolv1.ReasonPaused || ready.Reason == poolv1.ReasonScaledToZero
+	return ready.Status == metav1.ConditionTrue || poolv1.Holds(ready.Reason) || ready.Reason == poolv1.ReasonScaledToZero
 }

@@ -73,7 +73,7 @@ func TestAPauseHoldsClientsAndAlarmsNobody(t *testing.T) {
 	held := func(s *contract.Status) { s.Paused = true }
 	pods.setSaid(a, held)
 	readySays(t, pool, "spec.state is Paused: 1 of 2 poolers hold their clients until it is Running")
-	says(t, pool, poolv1.ConditionReconciling, metav1.ConditionTrue, poolv1.ReasonPaused)
+	says(t, pool, poolv1.ConditionReconciling, metav1.ConditionTrue, poolv1.ReasonPausing)
 	pods.setSaid(b, held)
 	readySays(t, pool, "spec.state is Paused: 2 of 2 poolers hold their clients until it is Running")
 

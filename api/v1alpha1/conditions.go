@@ -31,11 +31,15 @@ const (
 	ReasonAvailable = "Available"
 	// ReasonPending means that it is not known yet.
 	ReasonPending = "Pending"
+	// ReasonPausing means that not every pooler holds its clients yet, as spec.state asks:
+	// a server that is stopped now would cut queries off.
+	ReasonPausing = "Pausing"
+	// ReasonResuming means that no pooler has let its clients go on yet, as spec.state asks.
+	ReasonResuming = "Resuming"
 	// ReasonPaused means that clients can connect and wait, as spec.state asks. Ready is
 	// False then: who waits for it, such as a migration's Job, would else find queries
 	// that do not return. It is what was asked for, so nothing alarms: neither Stalled
-	// nor, once every pooler holds its clients, Reconciling is there, and a server that
-	// is away in the meantime shows in UpstreamObserved alone. kstatus says InProgress of
+	// nor Reconciling is there, and a server that is away in the meantime shows in UpstreamObserved alone. kstatus says InProgress of
 	// any object that is not Ready; tools that wait for health wait until the pool
 	// runs again, and a health check of Argo CD can tell by the reason (Suspended).
 	ReasonPaused = "Paused"
@@ -43,6 +47,11 @@ const (
 	// False and nothing alarms.
 	ReasonScaledToZero = "ScaledToZero"
 )
+
+// Holds reports whether Ready's reason is that clients can connect but have to wait.
+func Holds(reason string) bool {
+	return reason == ReasonPausing || reason == ReasonPaused || reason == ReasonResuming
+}
 
 // Reasons of UpstreamObserved.
 const (

@@ -69,17 +69,10 @@ func (w *world) awaitCondition(t *testing.T, pool *poolv1.ConnectionPool, kind s
 	return found
 }
 
-// awaitHeld waits until every pooler of a pool that is paused holds its clients, as the
-// operations page does it: the reason alone says that they are to.
+// awaitHeld waits until every pooler of a pool that is paused holds its clients.
 func (w *world) awaitHeld(t *testing.T, pool *poolv1.ConnectionPool) {
 	t.Helper()
-	eventually(t, "every pooler of pool "+pool.Name+" holds its clients", func() error {
-		w.awaitCondition(t, pool, poolv1.ConditionReady, metav1.ConditionFalse, poolv1.ReasonPaused)
-		if meta.IsStatusConditionTrue(pool.Status.Conditions, poolv1.ConditionReconciling) {
-			return fmt.Errorf("it says %s", spoken(pool.Status.Conditions))
-		}
-		return nil
-	})
+	w.awaitCondition(t, pool, poolv1.ConditionReady, metav1.ConditionFalse, poolv1.ReasonPaused)
 }
 
 func spoken(conditions []metav1.Condition) string {

@@ -21,7 +21,8 @@ import (
 func readyOf(facts Facts, parts []metav1.Condition) metav1.Condition {
 	const kind = poolv1.ConditionReady
 	serving := facts.Poolers != nil && facts.Poolers.Ready > 0
-	held, paused := holding(facts)
+	held, reason := holding(facts)
+	paused := reason != ""
 	missing := slices.DeleteFunc(slices.Clone(parts), func(p metav1.Condition) bool {
 		return p.Status == metav1.ConditionTrue || serving && (paused && p.Type != poolv1.ConditionPoolersAvailable || tolerable(facts, p))
 	})
@@ -34,22 +35,27 @@ func readyOf(facts Facts, parts []metav1.Condition) metav1.Condition {
 	case len(missing) > 0:
 		return condition(kind, unknownUnless(facts.Poolers != nil), missing[0].Reason, "%s", missing[0].Message)
 	case paused:
-		return condition(kind, metav1.ConditionFalse, poolv1.ReasonPaused, "%s", held)
+		return condition(kind, metav1.ConditionFalse, reason, "%s", held)
 	}
 	return condition(kind, metav1.ConditionTrue, poolv1.ReasonAvailable, "Clients can connect")
 }
 
-// holding reports whether clients are held, or are to be, and how far that is. While
-// one pooler has resumed, clients are served.
-func holding(facts Facts) (words string, paused bool) {
+// holding says whether clients are held, or are to be, and how far that is; without a
+// reason they are served, as they are while one pooler has resumed.
+func holding(facts Facts) (words, reason string) {
 	c := facts.Config
+	all := c.Paused == c.Pods
 	switch {
+	case facts.Paused && !all:
+		reason = poolv1.ReasonPausing
 	case facts.Paused:
-		return fmt.Sprintf("spec.state is Paused: %d of %d poolers hold their clients until it is Running", c.Paused, c.Pods), true
-	case c.Pods > 0 && c.Paused == c.Pods:
-		return fmt.Sprintf("spec.state is Running: %d of %d poolers have yet to let their clients go on", c.Paused, c.Pods), true
+		reason = poolv1.ReasonPaused
+	case c.Pods > 0 && all:
+		return fmt.Sprintf("spec.state is Running: %d of %d poolers have yet to let their clients go on", c.Paused, c.Pods), poolv1.ReasonResuming
+	default:
+		return "", ""
 	}
-	return "", false
+	return fmt.Sprintf("spec.state is Paused: %d of %d poolers hold their clients until it is Running", c.Paused, c.Pods), reason
 }
 
 func unknownUnless(started bool) metav1.ConditionStatus {
@@ -107,7 +113,7 @@ func settled(facts Facts, reason string) bool {
 	case poolv1.ReasonScaledToZero:
 		return facts.Poolers == nil || facts.Poolers.Replicas == 0
 	case poolv1.ReasonPaused:
-		return facts.Paused && facts.Config.Paused == facts.Config.Pods
+		return true
 	}
 	return false
 }

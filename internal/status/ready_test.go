@@ -45,12 +45,12 @@ func TestAPauseIsWhatWasAskedFor(t *testing.T) {
 		},
 		"a transaction has yet to end": {
 			paused(func(f *status.Facts) { f.Config.Paused = 1 }),
-			[]string{"Ready=False/Paused", "UpstreamObserved=True/Observed", "Reconciling=True/Paused"},
+			[]string{"Ready=False/Pausing", "UpstreamObserved=True/Observed", "Reconciling=True/Pausing"},
 			"spec.state is Paused: 1 of 2 poolers hold their clients until it is Running",
 		},
 		"the pause is on its way": {
 			paused(func(f *status.Facts) { f.Config.Paused, f.Config.Applied = 0, 0 }),
-			[]string{"Ready=False/Paused", "UpstreamObserved=True/Observed", "Reconciling=True/Reloading"},
+			[]string{"Ready=False/Pausing", "UpstreamObserved=True/Observed", "Reconciling=True/Reloading"},
 			"spec.state is Paused: 0 of 2 poolers hold their clients until it is Running",
 		},
 		"the server is away for its maintenance": {
@@ -81,7 +81,7 @@ func TestAPauseIsWhatWasAskedFor(t *testing.T) {
 		},
 		"no pooler has resumed yet": {
 			paused(func(f *status.Facts) { f.Paused, f.Config.Applied = false, 0 }),
-			[]string{"Ready=False/Paused", "UpstreamObserved=True/Observed", "Reconciling=True/Reloading"},
+			[]string{"Ready=False/Resuming", "UpstreamObserved=True/Observed", "Reconciling=True/Reloading"},
 			"spec.state is Running: 2 of 2 poolers have yet to let their clients go on",
 		},
 		"one pooler has resumed": {

@@ -75,7 +75,7 @@ func unready(pool *poolv1.ConnectionPool) string {
 	switch {
 	case ready == nil:
 		return "it is being set up"
-	case ready.Status == metav1.ConditionTrue || ready.Reason == poolv1.ReasonPaused:
+	case ready.Status == metav1.ConditionTrue || poolv1.Holds(ready.Reason):
 		return ""
 	}
 	return wordsOf(ready.Reason) + " (" + ready.Reason + ")"
