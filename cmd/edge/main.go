@@ -40,6 +40,7 @@ func run(o options, log *slog.Logger) error {
 	klog.SetSlogLogger(log) //nolint:logcheck // It is the libraries' logger that is set.
 	signalled, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
+	edge.TuneMemory(log)
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return fmt.Errorf("finding the cluster: %w", err)

@@ -64,6 +64,7 @@ func beGateway(text []byte) error {
 	if err := json.Unmarshal(text, &job); err != nil {
 		return err
 	}
+	edge.TuneMemory(slog.Default())
 	server, err := job.server()
 	if err != nil {
 		return err
