@@ -1,0 +1,13 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import "github.com/spf13/cobra"
+
+// commands are the subcommands, in the order of their names.
+func commands(env *environment) []*cobra.Command {
+	return []*cobra.Command{
+		newStatusCommand(env),
+	}
+}
