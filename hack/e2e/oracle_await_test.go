@@ -211,14 +211,15 @@ func (o *oracle) quiet(t *testing.T) {
 	t.Helper()
 	const silence = 20 * time.Second
 	var writes []request
-	for range 8 {
+	for range 12 {
 		from := time.Now()
 		time.Sleep(silence)
 		if writes = o.audit.writesSince(t, from); len(writes) == 0 {
 			return
 		}
+		t.Logf("within %s:%s", silence, listed(writes))
 	}
-	t.Errorf("after more than two minutes of calm the manager still wrote%s", listed(writes))
+	t.Errorf("after four minutes of calm the manager still wrote%s", listed(writes))
 }
 
 // tell prints what was done, and after a failure how things stand.
