@@ -77,6 +77,7 @@ test: check-packages $(BIN)/gotestsum $(STAMPS)/rootfs-pgbouncer $(STAMPS)/accel
 	$(STEP) "Looking for data races where no Kubernetes code is linked" -- hack/race.sh
 	$(STEP) "Testing hack/tools" -- go -C hack/tools test ./...
 	$(STEP) "Testing hack/images" -- go -C hack/images test -tags rootfs ./...
+	$(STEP) "Testing hack/release" -- go -C hack/release test ./...
 	$(STEP) "Testing hack/localcluster" -- go -C hack/localcluster test ./...
 
 .PHONY: e2e
@@ -141,6 +142,16 @@ bench: cluster-up images $(STAMPS)/accelerate $(STAMPS)/rootfs-pgbouncer $(STAMP
 .PHONY: images
 images: $(STAMPS)/images ## Container images of the operator, the pooler, the gateway and a PostgreSQL, as archives in .cache/images
 
+VERSION ?= $(shell sed -n 's/^version: //p' charts/poolfleet/Chart.yaml)
+REGISTRY ?=
+RELEASE_ARCH ?= amd64,arm64
+.PHONY: release
+release: check-packages $(BIN)/images $(BIN)/release $(STAMPS)/localcluster ## Images, chart, manifests and plugin of VERSION with checksums and SBOMs, in .cache/release/VERSION; REGISTRY is where the images will be
+	@hack/npm.sh "bring packages"
+	$(STEP) "Making release $(VERSION)" --expect "about 10 minutes the first time" \
+		--hint "a release is of a commit: commit what it names, or make it in a clean clone" -- \
+		$(BIN)/release --version "$(VERSION)" --registry "$(REGISTRY)" --arch "$(RELEASE_ARCH)"
+
 ##@ Develop
 
 .PHONY: generate
@@ -154,6 +165,10 @@ fmt: $(BIN)/golangci-lint ## Format every Go file
 .PHONY: lint
 lint: $(BIN)/golangci-lint $(BIN)/sizes ## Lint code, API types and scripts, and measure functions and files
 	@hack/lint.sh $(BIN)
+
+.PHONY: vuln
+vuln: $(BIN)/govulncheck ## Look for known vulnerabilities in what our programs call; needs the Go vulnerability database, or VULN_DB with a copy
+	$(STEP) "Looking for known vulnerabilities in every Go module" -- hack/vuln.sh $(BIN)
 
 .PHONY: verify
 verify: $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/chartgen $(BIN)/golangci-lint ## Generate, format, compare modules, and fail if anything is not committed
@@ -175,12 +190,13 @@ $(BIN)/crd-ref-docs: TOOL := github.com/elastic/crd-ref-docs
 $(BIN)/kustomize: TOOL := sigs.k8s.io/kustomize/kustomize/v5
 $(BIN)/kubeconform: TOOL := github.com/yannh/kubeconform/cmd/kubeconform
 $(BIN)/gotestsum: TOOL := gotest.tools/gotestsum
+$(BIN)/govulncheck: TOOL := golang.org/x/vuln/cmd/govulncheck
 $(BIN)/chartgen: TOOL := ./chartgen
 $(BIN)/sizes: TOOL := ./sizes
 $(BIN)/chartgen: $(wildcard hack/tools/chartgen/*.go)
 $(BIN)/sizes: $(wildcard hack/tools/sizes/*.go)
 
-$(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/kustomize $(BIN)/kubeconform $(BIN)/gotestsum $(BIN)/chartgen $(BIN)/sizes: $(TOOLS_MODULE)
+$(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/kustomize $(BIN)/kubeconform $(BIN)/gotestsum $(BIN)/govulncheck $(BIN)/chartgen $(BIN)/sizes: $(TOOLS_MODULE)
 	$(CHECK) go
 	$(STEP) "Building $(@F)" --expect "up to half a minute the first time" -- go -C hack/tools build -o $(CURDIR)/$@ $(TOOL)
 	@touch $@
@@ -197,6 +213,11 @@ check-node:
 $(BIN)/images: $(IMAGES_TOOL)
 	$(CHECK) go
 	$(STEP) "Building the image tool" -- go -C hack/images build -o $(CURDIR)/$@ .
+	@touch $@
+
+$(BIN)/release: $(call go_files,hack/release)
+	$(CHECK) go git
+	$(STEP) "Building the release tool" -- go -C hack/release build -o $(CURDIR)/$@ .
 	@touch $@
 
 # Only code that unpacks packages makes a root file system stale.
