@@ -44,6 +44,8 @@ type Settings struct {
 	PullPolicy corev1.PullPolicy
 	// OperatorNamespace is where this manager runs: it reaches the poolers' status from there.
 	OperatorNamespace string
+	// ScraperNamespaces are those whose pods may read the poolers' figures; empty is all.
+	ScraperNamespaces []string
 	// ClusterDomain ends the full names of Services; empty where it is not known.
 	ClusterDomain string
 	// EdgeDomain is what the gateway serves pools under; empty where there is none.

@@ -49,6 +49,7 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 	in.Replicas, in.Image, in.ImagePullPolicy = p.bounded, cmp.Or(in.Image, r.Settings.PoolerImage), r.Settings.PullPolicy
 	in.Upstream = p.upstream.Name
 	in.UpstreamPort, in.OperatorNamespace = int32(p.source.Port), r.Settings.OperatorNamespace
+	in.ScraperNamespaces = r.Settings.ScraperNamespaces
 	in.Config, in.ConfigRevision, in.Credentials, in.Published = data, revision, own.keyring.Encode(), published.Data
 	if err := r.apply(ctx, p.pool, manifests.Build(in)); err != nil {
 		return blockedByApply(err)

@@ -49,6 +49,7 @@ type options struct {
 	allowedUpstreamCIDRs    string
 	operatorNamespace       string
 	edgeDomain              string
+	scraperNamespaces       string
 	logLevel                string
 }
 
@@ -73,6 +74,7 @@ func parse(args []string) options {
 	flags.StringVar(&o.allowedUpstreamCIDRs, "allowed-upstream-cidrs", "", "Networks, separated by commas, in which the manager may look at servers; all by default.")
 	flags.StringVar(&o.operatorNamespace, "operator-namespace", os.Getenv("POD_NAMESPACE"), "Namespace the manager runs in; from POD_NAMESPACE by default.")
 	flags.StringVar(&o.edgeDomain, "edge-domain", "", "Domain under which the gateway serves pools, as LABEL.DOMAIN; empty where there is no gateway.")
+	flags.StringVar(&o.scraperNamespaces, "scraper-namespaces", "", "Namespaces, separated by commas, whose pods pools' NetworkPolicies let in to read metrics; all by default.")
 	flags.StringVar(&o.logLevel, "log-level", "info", "What is logged: info or debug.")
 	_ = flags.Parse(args) // ExitOnError: it does not come back with one.
 	return o
@@ -158,7 +160,7 @@ func setUp(mgr manager.Manager, o options, cidrs []netip.Prefix) error {
 	settings := controllers.Settings{
 		PoolerImage: o.poolerImage, PullPolicy: corev1.PullPolicy(o.poolerPullPolicy),
 		OperatorNamespace: o.operatorNamespace, EdgeDomain: o.edgeDomain, Namespaces: split(o.watchNamespaces),
-		ClusterDomain: clusterDomain(o.operatorNamespace),
+		ClusterDomain: clusterDomain(o.operatorNamespace), ScraperNamespaces: split(o.scraperNamespaces),
 	}
 	records, signals, asker := controllers.NewRecords(), controllers.NewSignals(), controllers.NewHTTPAsker()
 	observer := postgres.NewObserver(postgres.Options{AllowedCIDRs: cidrs})

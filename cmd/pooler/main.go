@@ -45,6 +45,7 @@ func parse(args []string) (pooler.Options, error) {
 	flags.StringVar(&o.CAFile, "ca-file", "/etc/ssl/certs/ca-certificates.crt", "certificates that servers are verified with")
 	flags.UintVar(&port, "client-port", contract.ClientPort, "port for clients")
 	flags.StringVar(&o.StatusAddress, "status-address", net.JoinHostPort("", strconv.Itoa(contract.StatusPort)), "address for health and status")
+	flags.StringVar(&o.MetricsAddress, "metrics-address", net.JoinHostPort("", strconv.Itoa(contract.MetricsPort)), "address for figures")
 	flags.DurationVar(&o.DrainTimeout, "drain-timeout", 50*time.Second, "how long clients have to leave where the configuration does not say; shorter than the pod's grace period")
 	flags.DurationVar(&o.SpreadTime, "spread-time", 5*time.Second, "how much of it is for others to learn that this pod takes no more clients")
 	flags.DurationVar(&o.PollInterval, "poll-interval", 5*time.Second, "how often mounted files are read without a sign of change")

@@ -34,6 +34,7 @@ func TestTheProgramRunsWherePgBouncerDoes(t *testing.T) {
 	status := fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t))
 	cmd := testenv.Command(t, root, inside+"/pooler",
 		"--config-dir", inside, "--pod-dir", inside, "--run-dir", inside, "--status-address", status,
+		"--metrics-address", fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)),
 		"--client-port", fmt.Sprint(testenv.FreePort(t)), "--drain-timeout", "2s", "--spread-time", "10ms")
 	var log bytes.Buffer
 	cmd.Stderr = &log
@@ -106,7 +107,7 @@ func awaitReady(t *testing.T, address string, ended <-chan error) {
 func TestTheCommandLineIsChecked(t *testing.T) {
 	o, err := parse(nil)
 	if err != nil || o.ConfigDir != contract.ConfigDir || o.PodDir != contract.PodDir || o.RunDir != contract.RunDir ||
-		o.ClientPort != contract.ClientPort || o.StatusAddress != ":9127" {
+		o.ClientPort != contract.ClientPort || o.StatusAddress != ":9127" || o.MetricsAddress != ":9128" {
 		t.Errorf("defaults are %+v, %v", o, err)
 	}
 	for _, args := range [][]string{{"--client-port", "0"}, {"--client-port", "70000"}, {"a-word"}} {

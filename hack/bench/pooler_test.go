@@ -113,7 +113,8 @@ func startPod(t *testing.T, cfg pgbouncer.Config) aPod {
 	}
 	pod := aPod{port: testenv.FreePort(t)}
 	cmd := testenv.Command(t, root, inside+"/pooler", "--config-dir="+inside+"/config", "--pod-dir="+inside+"/pod",
-		"--run-dir="+inside+"/run", fmt.Sprintf("--client-port=%d", pod.port), fmt.Sprintf("--status-address=127.0.0.1:%d", testenv.FreePort(t)))
+		"--run-dir="+inside+"/run", fmt.Sprintf("--client-port=%d", pod.port), fmt.Sprintf("--status-address=127.0.0.1:%d", testenv.FreePort(t)),
+		fmt.Sprintf("--metrics-address=127.0.0.1:%d", testenv.FreePort(t)))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -23,7 +23,13 @@ const (
 	ClientPort = 5432
 	// StatusPort serves health and status over HTTP.
 	StatusPort = 9127
+	// MetricsPort serves MetricsPath over HTTP, and nothing else, so that who may read
+	// figures is let in there alone.
+	MetricsPort = 9128
 )
+
+// MetricsPath is where a pooler's figures are read, in Prometheus' format.
+const MetricsPath = "/metrics"
 
 // Paths in a pooler's container. The manager mounts them, the pooler reads them.
 const (

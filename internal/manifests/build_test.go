@@ -139,6 +139,7 @@ func TestPodsAreReplacedOnlyForANewImageOrPodShape(t *testing.T) {
 		"network policy":    func(in *Inputs) { in.NetworkPolicy.Mode = poolv1.NetworkPolicyEnabled },
 		"gateway":           func(in *Inputs) { in.AtEdge = true },
 		"operator":          func(in *Inputs) { in.OperatorNamespace = "another" },
+		"scrapers":          func(in *Inputs) { in.ScraperNamespaces = []string{"another"} },
 		"recreated pool":    func(in *Inputs) { in.Pool.UID = "another" },
 		"a grant of the user's own": func(in *Inputs) {
 			in.Pod.Annotations = map[string]string{poolv1.GrantAnnotation: `{"share":1000}`, poolv1.PeersAnnotation: `{"id":1}`}

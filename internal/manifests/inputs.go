@@ -40,6 +40,9 @@ type Inputs struct {
 	UpstreamPort int32
 	// OperatorNamespace is where the operator runs, which a NetworkPolicy must let in.
 	OperatorNamespace string
+	// ScraperNamespaces are those whose pods may read the poolers' figures, which a
+	// NetworkPolicy must let in; empty is all.
+	ScraperNamespaces []string
 
 	// AtEdge is whether the gateway, which runs beside the operator, serves the pool.
 	AtEdge bool

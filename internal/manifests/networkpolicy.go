@@ -35,7 +35,10 @@ func networkPolicy(in Inputs) *networkingv1ac.NetworkPolicyApplyConfiguration {
 				WithPorts(policyPort(corev1.ProtocolTCP, contract.ClientPort)),
 			networkingv1ac.NetworkPolicyIngressRule().
 				WithFrom(namespacePeer(in.OperatorNamespace)).
-				WithPorts(policyPort(corev1.ProtocolTCP, contract.StatusPort))).
+				WithPorts(policyPort(corev1.ProtocolTCP, contract.StatusPort)),
+			networkingv1ac.NetworkPolicyIngressRule().
+				WithFrom(scrapers(in.ScraperNamespaces)...).
+				WithPorts(policyPort(corev1.ProtocolTCP, contract.MetricsPort))).
 		WithEgress(
 			networkingv1ac.NetworkPolicyEgressRule().
 				WithPorts(policyPort(corev1.ProtocolUDP, dnsPort), policyPort(corev1.ProtocolTCP, dnsPort)),
@@ -69,6 +72,14 @@ func clients(from []networkingv1.NetworkPolicyPeer) []*networkingv1ac.NetworkPol
 func peers(in Inputs) *networkingv1ac.NetworkPolicyPeerApplyConfiguration {
 	return networkingv1ac.NetworkPolicyPeer().WithPodSelector(
 		metav1ac.LabelSelector().WithMatchLabels(Selector(in.Pool.Name)))
+}
+
+func scrapers(namespaces []string) []*networkingv1ac.NetworkPolicyPeerApplyConfiguration {
+	var all []*networkingv1ac.NetworkPolicyPeerApplyConfiguration
+	for _, namespace := range namespaces {
+		all = append(all, namespacePeer(namespace))
+	}
+	return all
 }
 
 func namespacePeer(namespace string) *networkingv1ac.NetworkPolicyPeerApplyConfiguration {

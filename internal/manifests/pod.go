@@ -134,7 +134,8 @@ func container(in Inputs) *corev1ac.ContainerApplyConfiguration {
 		WithImage(in.Image).
 		WithPorts(
 			containerPort(clientPortName, contract.ClientPort),
-			containerPort(statusPortName, contract.StatusPort)).
+			containerPort(statusPortName, contract.StatusPort),
+			containerPort(metricsPortName, contract.MetricsPort)).
 		WithStartupProbe(probe("/healthz").WithPeriodSeconds(1).WithTimeoutSeconds(2).WithFailureThreshold(60)).
 		WithReadinessProbe(probe("/readyz").WithPeriodSeconds(2).WithTimeoutSeconds(2).WithFailureThreshold(3)).
 		WithLivenessProbe(probe("/healthz").WithPeriodSeconds(10).WithTimeoutSeconds(5).WithFailureThreshold(3)).

@@ -15,6 +15,8 @@ import (
 const (
 	clientPortName = "postgresql"
 	statusPortName = "status"
+	// metricsPortName is what the chart's PodMonitor selects.
+	metricsPortName = "metrics"
 )
 
 // service is the stable address behind the published URLs. The port is the one

@@ -63,6 +63,7 @@ func (s *Supervisor) launch(ctx context.Context, want order) error {
 		return err
 	}
 	s.process = process
+	s.tally.starts++
 	s.view.started()
 	if err := s.awaitConsole(ctx, want.doc.PgBouncer.Paused); err != nil {
 		return s.failLaunch(want, err)
@@ -184,7 +185,7 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 // reload makes PgBouncer read its files, and forget what else it was told.
 func (s *Supervisor) reload(ctx context.Context) error {
 	s.retries.inForce = 0
-	return s.admin.Reload(ctx)
+	return s.tally.reloaded(s.admin.Reload(ctx))
 }
 
 func (s *Supervisor) failReload(ctx context.Context, want order, err error) error {

@@ -81,6 +81,7 @@ func (s *Supervisor) reloadTo(ctx context.Context, want order) (done bool, err e
 		done, err = true, s.admin.Reload(ctx)
 	}
 	if done {
+		_ = s.tally.reloaded(err)
 		s.retries.inForce = 0
 		s.upheaval.since, s.upheaval.last = time.Time{}, time.Now()
 	}

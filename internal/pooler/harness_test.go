@@ -63,9 +63,9 @@ func aPod(t *testing.T) *pod {
 	p.options = pooler.Options{
 		ConfigDir: t.TempDir(), PodDir: t.TempDir(), RunDir: outside, Root: root,
 		ClientPort:    testenv.FreePort(t),
-		StatusAddress: fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)),
-		PgBouncer:     testenv.PgBouncerPath,
-		DrainTimeout:  40 * time.Second, SpreadTime: 200 * time.Millisecond, PollInterval: time.Second,
+		StatusAddress: fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)), MetricsAddress: fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)),
+		PgBouncer:    testenv.PgBouncerPath,
+		DrainTimeout: 40 * time.Second, SpreadTime: 200 * time.Millisecond, PollInterval: time.Second,
 		Dial: testenv.DialInside(t, root),
 		Log:  slog.New(slog.NewJSONHandler(p.log, nil)),
 		Command: func(name string, args ...string) *exec.Cmd {
@@ -160,6 +160,16 @@ func (p *pod) killPgBouncer() {
 		if cmd.Process != nil {
 			_ = cmd.Process.Kill()
 		}
+	}
+}
+
+// signalPgBouncer reaches the PgBouncer that was started last.
+func (p *pod) signalPgBouncer(signal os.Signal) {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.commands[len(p.commands)-1].Process.Signal(signal); err != nil {
+		p.t.Fatal(err)
 	}
 }
 

@@ -21,9 +21,11 @@ type view struct {
 }
 
 type state struct {
-	status contract.Status
-	demand demand
-	keys   [][]byte
+	status  contract.Status
+	demand  demand
+	keys    [][]byte
+	granted int32
+	tally   tally
 	// running is true from before PgBouncer starts until it is known to have ended.
 	running bool
 	// serving is true while PgBouncer runs what it should and is not on its way out.
@@ -67,6 +69,7 @@ func (s *Supervisor) tell() {
 		v.keys, v.running = keys, s.process != nil
 		v.serving = v.running && s.leaving == nil && !draining && s.running.doc != nil
 		v.demand = s.demand
+		v.granted, v.tally = s.mem.Released.cap(s.mem.Applied).Share, s.tally
 		v.status = contract.Status{
 			UID: s.in.uid, Gen: s.mem.Applied.Gen, Config: revision(s.mem.doc),
 			Paused:  s.running.doc != nil && s.running.doc.PgBouncer.Paused,
@@ -158,14 +161,18 @@ func (s *Supervisor) answer(w http.ResponseWriter, r *http.Request, v state, key
 // account adds to the status what PgBouncer reports now. The gen is older than the
 // numbers, so that it never vouches for numbers that it has yet to bring about.
 func (s *Supervisor) account(ctx context.Context, v state) (contract.Status, error) {
-	status := v.status
 	if !v.running {
-		return status, nil
+		return v.status, nil
 	}
 	sample, err := s.admin.Sample(ctx)
 	if err != nil {
-		return status, err
+		return v.status, err
 	}
+	return v.account(sample), nil
+}
+
+func (v state) account(sample pgbouncer.Sample) contract.Status {
+	status := v.status
 	for _, db := range sample.Databases {
 		status.Cap += max(db.MaxConnections, db.PoolSize)
 		status.Current += db.CurrentConnections
@@ -179,7 +186,7 @@ func (s *Supervisor) account(ctx context.Context, v state) (contract.Status, err
 	now := needIn(sample, time.Now())
 	status.Peak, status.Starved = v.demand.peak(now), v.demand.starved(now)
 	status.LettingGo = stillAbove(status.LettingGo, sample)
-	return status, nil
+	return status
 }
 
 // stillAbove counts anew what was waited for at the last tick.

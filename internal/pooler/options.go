@@ -13,6 +13,7 @@ import (
 	"net"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +33,8 @@ type Options struct {
 	ClientPort uint16
 	// StatusAddress is where health and status are served, "host:port".
 	StatusAddress string
+	// MetricsAddress is where figures are served, "host:port".
+	MetricsAddress string
 	// PgBouncer is the program's path.
 	PgBouncer string
 	// CAFile holds the certificates that a server's is verified with.
@@ -64,7 +67,8 @@ func (o Options) withDefaults() Options {
 	o.PodDir = cmp.Or(o.PodDir, contract.PodDir)
 	o.RunDir = cmp.Or(o.RunDir, contract.RunDir)
 	o.ClientPort = cmp.Or(o.ClientPort, contract.ClientPort)
-	o.StatusAddress = cmp.Or(o.StatusAddress, net.JoinHostPort("", "9127"))
+	o.StatusAddress = cmp.Or(o.StatusAddress, net.JoinHostPort("", strconv.Itoa(contract.StatusPort)))
+	o.MetricsAddress = cmp.Or(o.MetricsAddress, net.JoinHostPort("", strconv.Itoa(contract.MetricsPort)))
 	o.PgBouncer = cmp.Or(o.PgBouncer, "/usr/sbin/pgbouncer")
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 50*time.Second)
 	o.SpreadTime = cmp.Or(o.SpreadTime, contract.SpreadTime)

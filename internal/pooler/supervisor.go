@@ -56,6 +56,7 @@ type Supervisor struct {
 	fairness  fairness
 	patience  patience
 	asked     time.Time
+	tally     tally
 	problem   string
 }
 
@@ -82,14 +83,17 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	s.begin()
 	s.view.beat()
 	context.AfterFunc(ctx, s.view.drain) // No step that is under way delays it.
-	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.StatusAddress)
+	served := make(chan error, 2)
+	status, err := serve(ctx, "health and status", s.StatusAddress, s.Handler(), served)
 	if err != nil {
-		return fmt.Errorf("serving health and status: %w", err)
+		return err
 	}
-	server := &http.Server{Handler: s.Handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	defer server.Close()
+	defer status.Close()
+	metrics, err := serve(ctx, "metrics", s.MetricsAddress, s.MetricsHandler(), served)
+	if err != nil {
+		return err
+	}
+	defer metrics.Close()
 	requests, err := listenForRequests(ctx, s.outside(s.Options.paths().PeerSocket()))
 	if err != nil {
 		return err
@@ -97,6 +101,17 @@ func (s *Supervisor) Run(ctx context.Context) error {
 	defer requests.Close()
 	go serveRequests(context.WithoutCancel(ctx), requests, s.courier.deliver) // Until it has drained.
 	return s.loop(ctx, served)
+}
+
+// serve answers HTTP at an address until the server is closed; served hears how it ends.
+func serve(ctx context.Context, what, address string, handler http.Handler, served chan<- error) (*http.Server, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("serving %s: %w", what, err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 20 * time.Second}
+	go func() { served <- fmt.Errorf("serving %s: %w", what, server.Serve(listener)) }()
+	return server, nil
 }
 
 // begin takes over from a container of this pod that ran before, if there was one.
@@ -129,7 +144,7 @@ func (s *Supervisor) loop(ctx context.Context, served <-chan error) error {
 		case <-ctx.Done():
 		case err := <-served:
 			s.kill()
-			return fmt.Errorf("serving health and status: %w", err)
+			return err
 		case <-changed:
 			s.look()
 		case <-s.end():
@@ -223,6 +238,7 @@ func (s *Supervisor) notice() {
 	}
 	if s.leaving == nil {
 		s.Log.Warn("PgBouncer has ended by itself", "reason", fmt.Sprint(s.process.err))
+		s.tally.ended(s.sample)
 		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%w) and is started again", s.process.err))
 	}
 	s.backOff.wait(orphanTime, errOrphans)
