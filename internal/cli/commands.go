@@ -8,6 +8,11 @@ import "github.com/spf13/cobra"
 // commands are the subcommands, in the order of their names.
 func commands(env *environment) []*cobra.Command {
 	return []*cobra.Command{
+		newEnvCommand(env),
+		newPauseCommand(env),
+		newPsqlCommand(env),
+		newResumeCommand(env),
+		newRotateCommand(env),
 		newStatusCommand(env),
 	}
 }

@@ -55,7 +55,7 @@ type worker struct {
 // to show, so it reaches none by TCP that asks for one.
 func pasted(in Inputs, pooled Server) map[string]string {
 	w := worker{
-		Name: in.Pool + "-" + in.Namespace, Direct: quotable(in.Direct), User: pooled.User, Database: pooled.Database,
+		Name: in.Pool + "-" + in.Namespace, Direct: Quotable(in.Direct), User: pooled.User, Database: pooled.Database,
 		SSLMode: "require", Private: in.CA != "", Limit: hyperdriveLimit,
 	}
 	mode := cmp.Or(in.TLSMode, "disable")
@@ -66,7 +66,7 @@ func pasted(in Inputs, pooled Server) map[string]string {
 	}
 	if in.EdgeHost != "" {
 		edge := atGateway(at, in.EdgeHost)
-		w.Edge, w.Host = quotable(edge.url()), in.EdgeHost
+		w.Edge, w.Host = Quotable(edge.url()), in.EdgeHost
 		w.Accelerate = accelerated(in)[KeyAccelerateURL]
 		if w.User == "" {
 			w.Accelerate = accelerateURL(in.EdgeHost) + "?api_key=KEY"
@@ -77,7 +77,7 @@ func pasted(in Inputs, pooled Server) map[string]string {
 			w.SSLMode = mode
 		}
 		at.Host, at.SSLMode = in.ExternalHost, w.SSLMode
-		w.TCP, w.Host, w.Address, w.Port = quotable(at.url()), at.Host, at.address(), strconv.Itoa(int(at.Port))
+		w.TCP, w.Host, w.Address, w.Port = Quotable(at.url()), at.Host, at.address(), strconv.Itoa(int(at.Port))
 		w.Hyperdrive = mode != "disable"
 	}
 	return w.texts()
@@ -111,8 +111,8 @@ func quoteJSON(text string) (string, error) {
 	return string(literal), err
 }
 
-// quotable escapes what the readers of .env and .dev.vars do not all leave alone
+// Quotable escapes what the readers of .env and .dev.vars do not all leave alone
 // between double quotes. In a URL the escaped form means the same.
-func quotable(url string) string {
+func Quotable(url string) string {
 	return strings.NewReplacer(`"`, "%22", "$", "%24", "'", "%27", `\`, "%5C", "`", "%60", "#", "%23").Replace(url)
 }
