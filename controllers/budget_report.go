@@ -91,7 +91,7 @@ func (r *BudgetReconciler) measure(ctx context.Context, upstream *poolv1.Upstrea
 		told[key] = true
 		if r.watches(line.Namespace) {
 			need, starved := r.Records.Demand(key)
-			metrics.ObserveAccount(line, metrics.Demand{Need: need, Starved: starved}, s.now)
+			metrics.ObserveAccount(upstream.Name, line, metrics.Demand{Need: need, Starved: starved}, s.now)
 		}
 	}
 	for _, line := range upstream.Status.Pools {

@@ -33,6 +33,11 @@ var (
 	poolEdge    = poolGauge("poolfleet_pool_edge_published", "1 while the gateway serves the pool under its name, 0 while it does not though the pool asks; absent where it does not ask.")
 	poolPoolers = poolGauge("poolfleet_pool_ready_poolers", "Poolers of the pool that accept clients.")
 
+	poolSuspended   = poolGauge("poolfleet_pool_suspended", "1 while the pool is not ready because its spec asks for that, by a pause or by no poolers, else 0.")
+	poolConfigured  = poolGauge("poolfleet_pool_configuration_applied", "1 while every pooler runs the newest configuration, 0 while one does not; absent while that is not known.")
+	poolCertificate = poolGauge("poolfleet_pool_certificate_expiry_timestamp_seconds", "When the certificate that clients are shown ends, in Unix time; absent without one.")
+	poolServer      = serverOfPool("poolfleet_pool_upstream_info", "1, with the server that the pool is on.")
+
 	poolEntitled = poolGauge("poolfleet_pool_entitled_connections", "Server connections that are the pool's part before anything is lent.")
 	poolMinimum  = poolGauge("poolfleet_pool_minimum_connections", "Server connections that the pool is kept whatever others want.")
 	poolShare    = poolGauge("poolfleet_pool_share_connections", "Server connections that the pool gets once the pools of its server have settled, loans included.")
@@ -49,6 +54,7 @@ var (
 	poolRaised  = poolCounter("poolfleet_pool_raised_grants_total", "Grants of the pool's pods that were raised.")
 	poolLowered = poolCounter("poolfleet_pool_lowered_grants_total", "Grants of the pool's pods that were lowered.")
 
+	upstreamReachable = upstreamGauge("poolfleet_upstream_reachable", "1 while the server answered the last look at it, 0 while it did not; absent while that is not known.")
 	upstreamMax       = upstreamGauge("poolfleet_upstream_max_connections", "The server's max_connections.")
 	upstreamSuperuser = upstreamGauge("poolfleet_upstream_superuser_reserved_connections", "The server's superuser_reserved_connections.")
 	upstreamReserved  = upstreamGauge("poolfleet_upstream_reserved_connections", "The server's reserved_connections.")
@@ -81,6 +87,20 @@ func poolCounter(name, help string) *prometheus.CounterVec {
 	return c
 }
 
+// ofPool is a metric of pools that has labels beside a pool's.
+type ofPool struct{ *prometheus.GaugeVec }
+
+// DeleteLabelValues deletes the series of a pool, whatever their other labels.
+func (v ofPool) DeleteLabelValues(values ...string) bool {
+	return v.DeletePartialMatch(prometheus.Labels{labelNamespace: values[0], labelPool: values[1]}) > 0
+}
+
+func serverOfPool(name, help string) ofPool {
+	v := ofPool{prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{labelNamespace, labelPool, labelUpstream})}
+	poolVectors = append(poolVectors, register(v))
+	return v
+}
+
 func upstreamGauge(name, help string) *prometheus.GaugeVec {
 	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, []string{labelUpstream})
 	upstreamVectors = append(upstreamVectors, register(g))
@@ -101,18 +121,43 @@ func register(v vector) vector {
 // ObservePool keeps the metrics of a pool at what its status says.
 func ObservePool(namespace, pool string, s poolv1.ConnectionPoolStatus) {
 	poolPoolers.WithLabelValues(namespace, pool).Set(number(s.ReadyReplicas))
-	ready := 0.0
-	if meta.IsStatusConditionTrue(s.Conditions, poolv1.ConditionReady) {
-		ready = 1
+	ready, suspended := 0.0, 0.0
+	if c := meta.FindStatusCondition(s.Conditions, poolv1.ConditionReady); c != nil {
+		if c.Status == metav1.ConditionTrue {
+			ready = 1
+		} else if poolv1.Holds(c.Reason) || c.Reason == poolv1.ReasonScaledToZero {
+			suspended = 1
+		}
 	}
 	poolReady.WithLabelValues(namespace, pool).Set(ready)
-	switch edge := meta.FindStatusCondition(s.Conditions, poolv1.ConditionEdgePublished); {
-	case edge == nil:
-		poolEdge.DeleteLabelValues(namespace, pool)
-	case edge.Status == metav1.ConditionTrue:
-		poolEdge.WithLabelValues(namespace, pool).Set(1)
+	poolSuspended.WithLabelValues(namespace, pool).Set(suspended)
+	tellCondition(poolConfigured, known(s.Conditions, poolv1.ConditionConfigApplied), namespace, pool)
+	tellCondition(poolEdge, meta.FindStatusCondition(s.Conditions, poolv1.ConditionEdgePublished), namespace, pool)
+	if ends := s.TLS.NotAfter; ends != nil {
+		poolCertificate.WithLabelValues(namespace, pool).Set(float64(ends.Unix()))
+	} else {
+		poolCertificate.DeleteLabelValues(namespace, pool)
+	}
+}
+
+// known is a condition that is True or False, else nil.
+func known(conditions []metav1.Condition, kind string) *metav1.Condition {
+	if c := meta.FindStatusCondition(conditions, kind); c != nil && c.Status != metav1.ConditionUnknown {
+		return c
+	}
+	return nil
+}
+
+// tellCondition keeps a gauge at 1 for a condition that is True, at 0 for one that is
+// not, and away for none.
+func tellCondition(g *prometheus.GaugeVec, c *metav1.Condition, labels ...string) {
+	switch {
+	case c == nil:
+		g.DeleteLabelValues(labels...)
+	case c.Status == metav1.ConditionTrue:
+		g.WithLabelValues(labels...).Set(1)
 	default:
-		poolEdge.WithLabelValues(namespace, pool).Set(0)
+		g.WithLabelValues(labels...).Set(0)
 	}
 }
 
@@ -124,9 +169,12 @@ type Demand struct {
 	Starved int32
 }
 
-// ObserveAccount keeps the metrics of a pool at what its line in a server's account says.
-func ObserveAccount(a poolv1.PoolAccount, demand Demand, now time.Time) {
+// ObserveAccount keeps the metrics of a pool at what its line in the account of a
+// server, an Upstream of this name, says.
+func ObserveAccount(upstream string, a poolv1.PoolAccount, demand Demand, now time.Time) {
 	set := func(g *prometheus.GaugeVec, v float64) { g.WithLabelValues(a.Namespace, a.Name).Set(v) }
+	poolServer.DeleteLabelValues(a.Namespace, a.Name) // It may have been another.
+	poolServer.WithLabelValues(a.Namespace, a.Name, upstream).Set(1)
 	entitled, share := number(a.Entitled), number(a.Share)
 	set(poolEntitled, entitled)
 	set(poolMinimum, float64(a.Minimum))
@@ -176,6 +224,7 @@ func ForgetPool(namespace, pool string) {
 
 // ObserveUpstream keeps the metrics of a server at what its account says.
 func ObserveUpstream(name string, s poolv1.UpstreamStatus) {
+	tellCondition(upstreamReachable, known(s.Conditions, poolv1.ConditionReachable), name)
 	held := 0.0
 	for _, e := range s.Ledger {
 		held += number(e.Held)
