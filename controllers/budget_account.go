@@ -15,6 +15,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/claims"
 	"github.com/poolfleet/poolfleet/internal/status"
 )
 
@@ -229,7 +230,7 @@ func leftBehind(upstream *poolv1.Upstream, ledger budget.Ledger, s *sighting) (o
 }
 
 func notAllowed(upstream *poolv1.Upstream, namespace string) string {
-	if namespaceAllowed(upstream, namespace) {
+	if claims.Allowed(upstream, namespace) {
 		return ""
 	}
 	return "its namespace is not in spec.allowedNamespaces"

@@ -4,8 +4,6 @@
 package controllers
 
 import (
-	"cmp"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -14,6 +12,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/claims"
 	"github.com/poolfleet/poolfleet/internal/status"
 )
 
@@ -128,72 +127,13 @@ func (s *sighting) budget() int32 {
 	if len(s.foreignAccounts) == 0 {
 		return total
 	}
-	var claims []budget.Claim
+	all := claims.Of(nil, s.pools)
 	for _, a := range s.foreignAccounts {
-		claims = append(claims, accountClaim(a))
+		all = append(all, claims.OfAccount(a))
 	}
-	claims = append(claims, claimsOf(nil, s.pools)...)
-	shares := budget.Shares(total, claims)
+	shares := budget.Shares(total, all)
 	for _, a := range s.foreignAccounts {
 		total -= max(*a.Held, shares[budget.PoolKey{Namespace: a.Namespace, Name: a.Name}])
 	}
 	return max(total, 0)
-}
-
-// accountClaim is the claim of a pool that only its line in the account tells of:
-// its present share is what it asks for.
-func accountClaim(a poolv1.PoolAccount) budget.Claim {
-	return budget.Claim{
-		Key:    budget.PoolKey{Namespace: a.Namespace, Name: a.Name},
-		Weight: a.Weight, Floor: a.Floor, Replicas: 1,
-	}
-}
-
-const defaultWeight = 100
-
-// claimsOf turns pools into claims. A pool that may not use the server, or that is
-// being deleted, claims nothing; its pods' entries stay until they are gone.
-func claimsOf(upstream *poolv1.Upstream, pools []poolv1.ConnectionPool) []budget.Claim {
-	claims := make([]budget.Claim, 0, len(pools))
-	for i := range pools {
-		pool := &pools[i]
-		if !pool.DeletionTimestamp.IsZero() || upstream != nil && !namespaceAllowed(upstream, pool.Namespace) {
-			continue
-		}
-		claims = append(claims, budget.Claim{
-			Key:           budget.PoolKey{Namespace: pool.Namespace, Name: pool.Name},
-			Weight:        cmp.Or(pool.Spec.ServerConnections.Weight, defaultWeight),
-			Minimum:       pool.Spec.ServerConnections.Minimum,
-			Maximum:       pool.Spec.ServerConnections.Maximum,
-			Keeps:         pool.Spec.Mode == poolv1.PoolModeSession,
-			Namespace:     ruleFor(upstream, pool.Namespace),
-			Floor:         int32(max(1, len(pool.Spec.Databases))), //nolint:gosec // At most 32 by the CRD.
-			Replicas:      replicasOf(pool),
-			RoleLimit:     limitOf(pool.Status.Upstream.Role, pool.Status.Upstream.RoleConnectionLimit),
-			DatabaseLimit: limitOf(pool.Status.Upstream.Database, pool.Status.Upstream.DatabaseConnectionLimit),
-			Config:        pool.Status.ConfigRevision,
-		})
-	}
-	return slices.Clip(claims)
-}
-
-// ruleFor is the administrator's word on a namespace.
-func ruleFor(upstream *poolv1.Upstream, namespace string) budget.NamespaceRule {
-	if upstream == nil {
-		return budget.NamespaceRule{}
-	}
-	for _, n := range upstream.Spec.Namespaces {
-		if n.Name == namespace {
-			return budget.NamespaceRule{Weight: n.Weight, Maximum: n.Maximum}
-		}
-	}
-	return budget.NamespaceRule{}
-}
-
-// limitOf is a CONNECTION LIMIT that all pools with the same role or database share.
-func limitOf(name string, connections *int32) *budget.Limit {
-	if connections == nil || name == "" {
-		return nil
-	}
-	return &budget.Limit{Key: name, Connections: *connections}
 }

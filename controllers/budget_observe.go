@@ -19,6 +19,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/claims"
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/manifests"
 )
@@ -83,7 +84,7 @@ func (r *BudgetReconciler) observe(ctx context.Context, upstream *poolv1.Upstrea
 	}
 	r.readCapacity(upstream, s)
 	r.readUse(s)
-	s.facts.Claims = claimsOf(upstream, s.pools)
+	s.facts.Claims = claims.Of(upstream, s.pools)
 	r.ask(ctx, s)
 	r.readNeeds(s)
 	r.weighUse(ctx, upstream, s)

@@ -26,6 +26,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/claims"
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/manifests"
 )
@@ -103,7 +104,7 @@ func (p *polling) pass(t *testing.T, now time.Time) []string {
 		now: now, upstream: "db", pods: maps.Clone(p.pods), acks: map[string]contract.Status{}, changed: map[types.NamespacedName]bool{},
 		pools: p.pools, ledger: budget.Ledger{Gen: 1, Entries: slices.Clone(p.entry)},
 	}
-	s.facts.Claims = claimsOf(nil, p.pools)
+	s.facts.Claims = claims.Of(nil, p.pools)
 	p.ask(t.Context(), s)
 	slices.Sort(p.answers.asked)
 	return p.answers.asked

@@ -13,6 +13,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
+	"github.com/poolfleet/poolfleet/internal/claims"
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/kube"
 	"github.com/poolfleet/poolfleet/internal/manifests"
@@ -27,7 +28,7 @@ func (r *ConnectionPoolReconciler) converge(ctx context.Context, p *pass) error 
 		return nil // The server's account comes first; it wakes this pool.
 	}
 	// By what it is entitled to: a loan, which may be called back in a moment, scales nothing.
-	p.bounded = budget.PodsThatFit(entitled(account), account.Floor, replicasOf(p.pool))
+	p.bounded = budget.PodsThatFit(entitled(account), account.Floor, claims.Replicas(p.pool))
 	own, err := r.ownSecrets(ctx, p)
 	if err != nil {
 		return err

@@ -119,8 +119,6 @@ func valueOr[T any](v *T, otherwise T) T {
 	return *v
 }
 
-func replicasOf(pool *poolv1.ConnectionPool) int32 { return valueOr(pool.Spec.Replicas, 2) }
-
 func databasesOf(p *pass) []pgbouncer.Database {
 	if len(p.pool.Spec.Databases) == 0 {
 		return []pgbouncer.Database{{Name: p.source.Database, Database: p.source.Database}}

@@ -6,7 +6,6 @@ package controllers
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -15,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/claims"
 	"github.com/poolfleet/poolfleet/internal/manifests"
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 	"github.com/poolfleet/poolfleet/internal/postgres"
@@ -122,14 +122,9 @@ func (r *ConnectionPoolReconciler) readDeployment(ctx context.Context, p *pass) 
 
 // allowed checks the administrator's word on namespaces.
 func allowed(p *pass) error {
-	if p.upstream == nil || namespaceAllowed(p.upstream, p.pool.Namespace) {
+	if p.upstream == nil || claims.Allowed(p.upstream, p.pool.Namespace) {
 		return nil
 	}
 	return status.Block(poolv1.ConditionBudgetGranted, poolv1.ReasonNamespaceNotAllowed,
 		"Upstream %s does not let pools of namespace %s in: ask its administrator to add it to spec.allowedNamespaces", p.upstream.Name, p.pool.Namespace)
-}
-
-func namespaceAllowed(upstream *poolv1.Upstream, namespace string) bool {
-	list := upstream.Spec.AllowedNamespaces
-	return len(list) == 0 || slices.Contains(list, namespace)
 }

@@ -21,6 +21,7 @@ import (
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	poolac "github.com/poolfleet/poolfleet/api/v1alpha1/applyconfiguration/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/claims"
 	"github.com/poolfleet/poolfleet/internal/manifests"
 	"github.com/poolfleet/poolfleet/internal/metrics"
 	"github.com/poolfleet/poolfleet/internal/status"
@@ -90,7 +91,7 @@ func (r *ConnectionPoolReconciler) facts(p *pass, blocked *status.Blocked) statu
 func (r *ConnectionPoolReconciler) uncounted(p *pass) bool {
 	line, counted := accountOf(p.upstream, p.pool), r.Records.Counted(client.ObjectKeyFromObject(p.pool))
 	said := valueOr(p.pool.Status.ObservedGeneration, 0) == p.pool.Generation // By the operator that ran before.
-	return line != nil && entitled(line) == 0 && replicasOf(p.pool) > 0 && counted < p.pool.Generation && (counted > 0 || !said)
+	return line != nil && entitled(line) == 0 && claims.Replicas(p.pool) > 0 && counted < p.pool.Generation && (counted > 0 || !said)
 }
 
 func (r *ConnectionPoolReconciler) accountFacts(p *pass) *status.Account {
@@ -117,7 +118,7 @@ func poolersOf(p *pass) *status.Poolers {
 		bounded = *d.Spec.Replicas
 	}
 	return &status.Poolers{
-		Wanted: replicasOf(p.pool), Bounded: bounded,
+		Wanted: claims.Replicas(p.pool), Bounded: bounded,
 		Replicas: d.Status.Replicas, Ready: d.Status.ReadyReplicas, Updated: d.Status.UpdatedReplicas,
 		Current: d.Status.ObservedGeneration >= d.Generation,
 	}

@@ -79,14 +79,3 @@ func TestANameIsMadeOfTheAddress(t *testing.T) {
 		}
 	}
 }
-
-func TestAFloorIsOneForEachDatabase(t *testing.T) {
-	pool := poolv1.ConnectionPool{Spec: poolv1.ConnectionPoolSpec{
-		Replicas: new(int32(3)), Databases: []poolv1.PooledDatabase{{Name: "a"}, {Name: "b"}},
-	}}
-	pool.Status.Upstream = poolv1.ResolvedUpstream{Role: "app", RoleConnectionLimit: new(int32(40))}
-	want := []budget.Claim{{Weight: 100, Floor: 2, Replicas: 3, RoleLimit: &budget.Limit{Key: "app", Connections: 40}}}
-	if diff := cmp.Diff(want, claimsOf(nil, []poolv1.ConnectionPool{pool})); diff != "" {
-		t.Errorf("claims (-want +got):\n%s", diff)
-	}
-}

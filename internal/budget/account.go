@@ -37,6 +37,23 @@ func (p *pass) account() Account {
 	return a
 }
 
+// Entitlements is what each pool comes to once all pools have their pods and have
+// settled, before anything is lent: what PoolAccount.Entitled is where nothing moves.
+// The ledger says which pools run.
+func Entitlements(budget int32, ledger Ledger, claims []Claim) map[PoolKey]int32 {
+	bids := make(map[PoolKey]*bid, len(claims))
+	for _, c := range claims {
+		bids[c.Key] = &bid{Claim: c}
+	}
+	for _, e := range ledger.Entries {
+		s := &seat{Entry: e, known: true}
+		if b := bids[s.key()]; b != nil {
+			b.add(s)
+		}
+	}
+	return divide(max(budget, 0), slices.Collect(maps.Values(bids))).live()
+}
+
 // add counts a seat into its pool's account.
 func (a *PoolAccount) add(s *seat) {
 	a.Granted += s.now()

@@ -109,6 +109,17 @@ func checkStep(t *rapid.T, o *operator) {
 	}
 	checkSilence(t, o, before, after)
 	checkFloors(t, o, before, after)
+	checkEntitlements(t, o)
+}
+
+// checkEntitlements: who asks beforehand is told what the account will say.
+func checkEntitlements(t *rapid.T, o *operator) {
+	foretold := budget.Entitlements(o.facts.Budget, o.next, o.facts.Claims)
+	for _, p := range o.account.Pools {
+		if foretold[p.Key] != p.Entitled {
+			t.Fatalf("%s is entitled to %d, and %d was foretold", p.Key.Name, p.Entitled, foretold[p.Key])
+		}
+	}
 }
 
 // found is the ledger with what pods themselves say, under its own numbers, that

@@ -5,6 +5,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
@@ -93,6 +94,16 @@ func AccountLines(a ServerAccount) []string {
 	return lines[:min(len(lines), maxLines)]
 }
 
+// sumPrefix begins the line that ends the arithmetic.
+const sumPrefix = "= "
+
+// AccountWords are the lines of an account that AccountLines has written without its
+// arithmetic: notes, and what each pool gets and why.
+func AccountWords(lines []string) []string {
+	sum := slices.IndexFunc(lines, func(line string) bool { return strings.HasPrefix(line, sumPrefix) })
+	return lines[sum+1:]
+}
+
 const (
 	// maxLines and maxLine are what the API takes.
 	maxLines = 2048
@@ -126,7 +137,7 @@ func arithmetic(a ServerAccount) []string {
 	less(room-*c.Budget, "above the ceiling of %d (spec.maxServerConnections)", a.Ceiling)
 	less(a.Deducted, "that others use now; what is left to them is kept free beside")
 	less(a.Elsewhere, "of pools in namespaces that another operator watches")
-	return append(lines, fmt.Sprintf("= %d for pools", max(*c.Budget-a.Deducted-a.Elsewhere, 0)))
+	return append(lines, fmt.Sprintf(sumPrefix+"%d for pools", max(*c.Budget-a.Deducted-a.Elsewhere, 0)))
 }
 
 func unless(not bool, text string) string {

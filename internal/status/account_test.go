@@ -202,3 +202,16 @@ func TestABudgetThatChangesIsToldWithItsCause(t *testing.T) {
 		t.Errorf("intruders that went are told as %+v", grown)
 	}
 }
+
+func TestAccountWordsLeaveOutTheArithmetic(t *testing.T) {
+	account := status.AccountLines(status.ServerAccount{
+		Capacity: capacity(), Notes: []string{"a note"}, Pools: []status.PoolShare{share("1st/a")},
+	})
+	want := []string{"a note", "1st/a: 46 by weight 100 of 200; granted"}
+	if diff := cmp.Diff(want, status.AccountWords(account)); diff != "" {
+		t.Errorf("words (-want +got):\n%s", diff)
+	}
+	if words := status.AccountWords(nil); len(words) != 0 {
+		t.Errorf("an account that is not there has the words %q", words)
+	}
+}
