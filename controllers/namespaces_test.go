@@ -10,7 +10,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
-	"github.com/poolfleet/poolfleet/internal/budget"
 )
 
 func entry(namespace, uid string, held int32) poolv1.LedgerEntry {
