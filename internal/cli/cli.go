@@ -10,7 +10,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 )
@@ -66,7 +65,7 @@ func (e *environment) execute(ctx context.Context, root *cobra.Command) int {
 		exit = &exitError{code: exitUnasked, err: explain(err)}
 	}
 	if exit.err != nil {
-		fmt.Fprintf(e.streams.ErrOut, "%s\n", e.style().bad("Error: ")+exit.err.Error())
+		e.say("%s%s", e.style().bad("Error: "), exit.err.Error())
 	}
 	return exit.code
 }

@@ -8,11 +8,13 @@ import "github.com/spf13/cobra"
 // commands are the subcommands, in the order of their names.
 func commands(env *environment) []*cobra.Command {
 	return []*cobra.Command{
+		newBudgetCommand(env),
 		newEnvCommand(env),
 		newPauseCommand(env),
 		newPsqlCommand(env),
 		newResumeCommand(env),
 		newRotateCommand(env),
 		newStatusCommand(env),
+		newTopCommand(env),
 	}
 }

@@ -4,9 +4,11 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -52,6 +54,9 @@ type session struct {
 	config *rest.Config
 	// namespace is --namespace, or the context's.
 	namespace string
+	// now and wait are the clock; tests have their own.
+	now  func() time.Time
+	wait func(context.Context, time.Duration) error
 }
 
 func newEnvironment(streams Streams) *environment {
@@ -137,7 +142,19 @@ func newSession(config *rest.Config, namespace string) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
-	return &session{client: cluster, core: core, config: config, namespace: namespace}, nil
+	return &session{client: cluster, core: core, config: config, namespace: namespace, now: time.Now, wait: sleep}, nil
+}
+
+// sleep ends early, with an error, when the context does.
+func sleep(ctx context.Context, span time.Duration) error {
+	timer := time.NewTimer(span)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
 }
 
 func newScheme() (*runtime.Scheme, error) {

@@ -27,7 +27,7 @@ func (e *environment) print(v any, human func(w io.Writer) error) error {
 	}
 	encode := func(v any) ([]byte, error) { return json.MarshalIndent(v, "", "  ") }
 	if e.output == "yaml" {
-		encode = func(v any) ([]byte, error) { return yaml.Marshal(v) }
+		encode = yaml.Marshal
 	}
 	data, err := encode(v)
 	if err != nil {
@@ -44,7 +44,7 @@ func (e *environment) print(v any, human func(w io.Writer) error) error {
 
 // say tells people what is beside the answer. Programs that read -o do not see it.
 func (e *environment) say(format string, args ...any) {
-	fmt.Fprintf(e.streams.ErrOut, format+"\n", args...)
+	wrap(e.streams.ErrOut, "  ", fmt.Sprintf(format, args...))
 }
 
 // newTable aligns columns that are separated by tabs. Colours go in the last column
