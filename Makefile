@@ -81,7 +81,7 @@ test: check-packages $(BIN)/gotestsum $(STAMPS)/rootfs-pgbouncer $(STAMPS)/accel
 	$(STEP) "Testing hack/localcluster" -- go -C hack/localcluster test ./...
 
 .PHONY: e2e
-e2e: cluster-up images $(BIN)/demo $(BIN)/gotestsum $(STAMPS)/node-client ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
+e2e: cluster-up images $(BIN)/demo $(BIN)/kubectl-poolfleet $(BIN)/gotestsum $(STAMPS)/node-client ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
 	$(STEP) "Running the end-to-end tests" --expect "about 25 minutes" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH $(GOTEST) --format standard-verbose -- -tags e2e -count=1 -timeout 45m ./hack/e2e
@@ -299,4 +299,9 @@ $(STAMPS)/localcluster: $(LOCALCLUSTER)
 $(BIN)/demo: $(PRODUCT) $(call go_files,hack/e2e)
 	$(CHECK) go
 	$(STEP) "Building the demo" --expect "about a minute the first time" -- go build -o $@ ./hack/e2e/demo
+	@touch $@
+
+$(BIN)/kubectl-poolfleet: $(PRODUCT)
+	$(CHECK) go
+	$(STEP) "Building the kubectl plugin" --expect "about a minute the first time" -- go build -o $@ ./cmd/kubectl-poolfleet
 	@touch $@
