@@ -54,7 +54,7 @@ func (x *examination) tls(ctx context.Context) finding {
 	if len(x.visits) == 0 {
 		return noted("no pooler could be reached from here, so connecting is not tried: %s", strings.Join(unreached, "; ")).ends()
 	}
-	if failed, v := x.firstError(func(v visit) error { return v.handshake }); failed != nil {
+	if v, failed := x.firstError(func(v visit) error { return v.handshake }); failed != nil {
 		return fault("Look at status.tls and at who signed the certificate: the published ca.crt has to be its authority",
 			"TLS with pod %s: %v", v.pod, failed).ends()
 	}
@@ -71,7 +71,7 @@ func (x *examination) tls(ctx context.Context) finding {
 
 // login says how the login with the published user went at every pooler.
 func (x *examination) login(context.Context) finding {
-	failed, v := x.firstError(func(v visit) error { return v.login })
+	v, failed := x.firstError(func(v visit) error { return v.login })
 	if failed == nil {
 		return found("%d of %d poolers let the published user in", len(x.visits), len(x.poolers))
 	}
@@ -81,7 +81,7 @@ func (x *examination) login(context.Context) finding {
 
 // query says how a query through every pooler went.
 func (x *examination) query(context.Context) finding {
-	failed, v := x.firstError(func(v visit) error { return v.query })
+	v, failed := x.firstError(func(v visit) error { return v.query })
 	switch {
 	case failed == nil:
 		return found("select 1 was answered through %d of %d poolers", len(x.visits), len(x.poolers))
@@ -92,13 +92,13 @@ func (x *examination) query(context.Context) finding {
 	return fault("Look at the pooler's log: kubectl logs -n "+x.pool.Namespace+" "+v.pod, "select 1 through pod %s: %s", v.pod, spokenError(failed))
 }
 
-func (x *examination) firstError(of func(visit) error) (error, visit) {
+func (x *examination) firstError(of func(visit) error) (visit, error) {
 	for _, v := range x.visits {
 		if err := of(v); err != nil {
-			return err, v
+			return v, err
 		}
 	}
-	return nil, visit{}
+	return visit{}, nil
 }
 
 // visit connects to one pooler by port-forward, as an application would, and asks for

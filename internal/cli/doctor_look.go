@@ -123,6 +123,7 @@ func (x *examination) judged(kind string) finding {
 		return found("%s", c.Message)
 	case metav1.ConditionFalse:
 		return x.harmful(fault("", "%s", words))
+	case metav1.ConditionUnknown:
 	}
 	return noted("%s", words)
 }

@@ -22,7 +22,8 @@ import (
 func unserved(conditions ...metav1.Condition) *poolv1.ConnectionPool {
 	pool, _ := shop(func(pool *poolv1.ConnectionPool) {
 		pool.Status.ObservedGeneration = &pool.Generation
-		pool.Status.Conditions = append(conditions, metav1.Condition{
+		pool.Status.Conditions = append(pool.Status.Conditions[:0], conditions...)
+		pool.Status.Conditions = append(pool.Status.Conditions, metav1.Condition{
 			Type: poolv1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Broken", Message: "it does not serve", ObservedGeneration: 1,
 		})
 	})
