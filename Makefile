@@ -72,7 +72,7 @@ cluster-down: ## Stop the local cluster and remove every trace of it from the ho
 GOTEST := $(CURDIR)/$(BIN)/gotestsum
 
 .PHONY: test
-test: check-packages $(BIN)/gotestsum $(STAMPS)/rootfs-pgbouncer $(STAMPS)/accelerate-legacy $(STAMPS)/postgres-versions $(STAMPS)/localcluster ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
+test: check-packages $(BIN)/gotestsum $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-prometheus $(STAMPS)/accelerate-legacy $(STAMPS)/postgres-versions $(STAMPS)/localcluster ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
 	$(STEP) "Testing the operator" --expect "about 2 minutes after the first build" -- $(GOTEST) --format pkgname -- -timeout 20m ./...
 	$(STEP) "Looking for data races where no Kubernetes code is linked" -- hack/race.sh
 	$(STEP) "Testing hack/tools" -- go -C hack/tools test ./...

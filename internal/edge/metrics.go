@@ -48,6 +48,9 @@ func NewMetrics(directory *Directory, limiter *Limiter, sockets func() int) *Met
 	return m
 }
 
+// Describe implements a part of prometheus.Collector.
+func (m *Metrics) Describe(out chan<- *prometheus.Desc) { m.registry.Describe(out) }
+
 // Show adds what another part of the gateway shows.
 func (m *Metrics) Show(more prometheus.Collector) { m.registry.MustRegister(more) }
 

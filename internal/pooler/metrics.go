@@ -20,13 +20,16 @@ const mostScrapes = 4
 // of databases and users, and no password or address.
 func (s *Supervisor) MetricsHandler() http.Handler {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collector{s})
+	registry.MustRegister(s.Metrics())
 	mux := http.NewServeMux()
 	mux.Handle("GET "+contract.MetricsPath, promhttp.HandlerFor(registry, promhttp.HandlerOpts{
 		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: mostScrapes,
 	}))
 	return mux
 }
+
+// Metrics are the figures that MetricsHandler serves.
+func (s *Supervisor) Metrics() prometheus.Collector { return collector{s} }
 
 // collector asks PgBouncer's console once for each scrape.
 type collector struct{ s *Supervisor }

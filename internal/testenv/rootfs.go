@@ -24,7 +24,7 @@ const UserID = 65532
 // is not .cache/rootfs of the repository.
 const RootfsVariable = "POOLFLEET_ROOTFS"
 
-// Rootfs returns the root file system of a set: "pgbouncer", "postgres", or one of
+// Rootfs returns the root file system of a set: "pgbouncer", "postgres", "prometheus", or one of
 // PostgreSQL's older versions, such as "postgres-13".
 func Rootfs(t testing.TB, set string) string {
 	t.Helper()
@@ -34,7 +34,7 @@ func Rootfs(t testing.TB, set string) string {
 	}
 	root := filepath.Join(parent, set)
 	if _, err := os.Stat(filepath.Join(root, "usr")); err != nil {
-		t.Fatalf("the root file system %q is not in %s: `make test` brings it, or `make .cache/stamps/postgres-versions .cache/stamps/rootfs-pgbouncer`", set, parent)
+		t.Fatalf("the root file system %q is not in %s: `make test` brings it, or `make .cache/stamps/postgres-versions .cache/stamps/rootfs-pgbouncer .cache/stamps/rootfs-prometheus`", set, parent)
 	}
 	return root
 }

@@ -60,7 +60,7 @@ var (
 // Sets returns every set there is, by name.
 func Sets() map[string]Set {
 	sets := map[string]Set{}
-	for _, set := range []Set{static(), pgbouncer(), nodejs(), postgres(), node()} {
+	for _, set := range []Set{static(), pgbouncer(), nodejs(), postgres(), node(), prometheus()} {
 		sets[set.Name] = set
 	}
 	return sets
@@ -126,6 +126,20 @@ func postgres() Set {
 		Links:   map[string]string{"usr/bin": "usr/lib/postgresql/*/bin/*"},
 		Users:   []User{root, nobody, {"postgres", PoolerID, "/"}},
 		Devices: true,
+	}
+}
+
+// prometheus evaluates the alerting rules and the dashboard's queries in tests; no
+// image has it. Its pages of the browser stay out.
+func prometheus() Set {
+	return Set{
+		Name:     "prometheus",
+		Programs: []Program{{"prometheus", "3.5"}, {"promtool", "3.5"}, {"tzdata", ""}, {"ca-certificates", ""}},
+		Follow:   libraries,
+		Avoid:    noLibraries,
+		Only:     map[string][]string{"prometheus": {"usr/bin/"}, "promtool": {"usr/bin/"}, "ca-certificates": onlyCert["ca-certificates"]},
+		Users:    []User{root, nobody},
+		Devices:  true,
 	}
 }
 

@@ -12,7 +12,7 @@ var (
 	failedDesc        = prometheus.NewDesc("poolfleet_edge_cache_failed_refreshes_total", "Results that could not be fetched in the background.", nil, nil)
 	invalidationsDesc = prometheus.NewDesc("poolfleet_edge_cache_invalidations_total", "Requests to forget results.", nil, nil)
 	entriesDesc       = prometheus.NewDesc("poolfleet_edge_cache_entries", "Results that are kept.", nil, nil)
-	bytesDesc         = prometheus.NewDesc("poolfleet_edge_cache_bytes", "Bytes that they take.", nil, nil)
+	bytesDesc         = prometheus.NewDesc("poolfleet_edge_cache_bytes", "Bytes of memory that kept results take.", nil, nil)
 )
 
 // Describe is for Prometheus.
