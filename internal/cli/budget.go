@@ -56,7 +56,7 @@ func newBudgetCommand(env *environment) *cobra.Command {
 pool and pooler holds how many, who waits and who lends. Without a name, the
 accounts of all servers.
 
-The exit code is 1 while a server can not be reached, more is held than fits, or
+The exit code is 1 while a server of pools can not be reached, more is held than fits, or
 a pooler waits for connections.`,
 		Example:           "  kubectl poolfleet budget\n  kubectl get upstreams",
 		Args:              cobra.MaximumNArgs(1),
@@ -149,12 +149,12 @@ func entriesOf(ledger []poolv1.LedgerEntry, namespace, pool string) []poolv1.Led
 	return slices.DeleteFunc(slices.Clone(ledger), func(e poolv1.LedgerEntry) bool { return e.Namespace != namespace || e.Pool != pool })
 }
 
-// troubled is whether somebody should look: what others take is theirs, and no trouble.
+// troubled is whether somebody should look. What others take is theirs, and a server
+// that no pool uses may be gone.
 func (a serverAccount) troubled() bool {
-	for _, kind := range []string{poolv1.ConditionReachable, poolv1.ConditionWithinBudget} {
-		if meta.IsStatusConditionFalse(a.Failing, kind) {
-			return true
-		}
+	if meta.IsStatusConditionFalse(a.Failing, poolv1.ConditionReachable) && len(a.Pools) > 0 ||
+		meta.IsStatusConditionFalse(a.Failing, poolv1.ConditionWithinBudget) {
+		return true
 	}
 	return slices.ContainsFunc(a.Pools, func(p poolLine) bool { return number(p.Waiting) > 0 })
 }
@@ -167,9 +167,9 @@ func (e *environment) tellAccount(w io.Writer, a serverAccount) {
 	if len(a.Address) > 0 {
 		title += ", at " + strings.Join(a.Address, ", ")
 	}
-	wrap(w, "  ", title)
+	wrap(w, title)
 	for _, c := range a.Failing {
-		wrap(w, "  ", fmt.Sprintf("%s is %s: %s: %s", c.Type, c.Status, c.Reason, c.Message))
+		wrap(w, fmt.Sprintf("%s is %s: %s: %s", c.Type, c.Status, c.Reason, c.Message))
 	}
 	if a.Budget == nil {
 		fmt.Fprintln(w, "Its capacity is not known yet.")
@@ -185,7 +185,7 @@ func (e *environment) tellAccount(w io.Writer, a serverAccount) {
 		fmt.Fprintln(w)
 	}
 	for _, word := range a.Words {
-		wrap(w, "  ", word)
+		wrap(w, word)
 	}
 }
 

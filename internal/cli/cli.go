@@ -11,14 +11,20 @@ import (
 	"context"
 	"errors"
 
+	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
+	"k8s.io/klog/v2"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 )
 
 // Run runs the command line and returns the exit code. What went wrong stands on
 // streams.ErrOut by then.
 func Run(ctx context.Context, version string, args []string, streams Streams) int {
+	// What libraries log is no answer to what was asked.
+	klog.SetLogger(logr.Discard())
+	log.SetLogger(logr.Discard())
 	env := newEnvironment(streams)
-	root := newRoot(env)
+	root := newRoot(env) //nolint:contextcheck // cobra hands the context to each command.
 	root.Version = version
 	root.SetArgs(args)
 	return env.execute(ctx, root)
@@ -53,12 +59,12 @@ does not fit), 2 the command line is wrong, 3 the cluster can not be asked.`,
 // execute runs the command and says what went wrong. What fails before a command
 // begins is the command line's fault.
 func (e *environment) execute(ctx context.Context, root *cobra.Command) int {
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return exitFine
 	}
 	if !e.begun {
-		err = usageError("%w\nSee `%s --help`", err, root.DisplayName())
+		err = usageError("%w\nSee `%s --help`", err, cmd.CommandPath())
 	}
 	exit, ok := errors.AsType[*exitError](err)
 	if !ok {

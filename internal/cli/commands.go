@@ -9,10 +9,10 @@ import "github.com/spf13/cobra"
 func commands(env *environment) []*cobra.Command {
 	return []*cobra.Command{
 		newBudgetCommand(env),
-		newDebugBundleCommand(env),
 		newDoctorCommand(env),
 		newEnvCommand(env),
 		newPauseCommand(env),
+		newPlanCommand(env),
 		newPsqlCommand(env),
 		newResumeCommand(env),
 		newRotateCommand(env),

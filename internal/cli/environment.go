@@ -122,6 +122,7 @@ func (e *environment) dial() (*session, error) {
 	if err != nil {
 		return nil, err
 	}
+	config.QPS, config.Burst = 50, 300 // As kubectl: a person waits, once.
 	namespace, _, err := loader.Namespace()
 	if err != nil {
 		return nil, err

@@ -164,6 +164,9 @@ func (s *session) scrapeOne(ctx context.Context, pod corev1.Pod) (sample, error)
 	if apierrors.IsForbidden(err) {
 		return sample{}, fmt.Errorf("you may not get pods/proxy in namespace %s", pod.Namespace)
 	}
+	if apierrors.IsServiceUnavailable(err) {
+		return sample{}, fmt.Errorf("pod %s does not answer the API server on port %s: is its image older than this plugin, or is there a NetworkPolicy?", pod.Name, port)
+	}
 	if err != nil {
 		return sample{}, fmt.Errorf("pod %s: %w", pod.Name, err)
 	}

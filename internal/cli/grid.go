@@ -38,7 +38,7 @@ func (g *grid) write(w io.Writer) {
 				line.WriteString(strings.Repeat(" ", pad))
 			}
 		}
-		fmt.Fprintln(w, line.String())
+		fmt.Fprintln(w, strings.TrimRight(line.String(), " "))
 	}
 }
 
@@ -75,7 +75,7 @@ func shortened(text string, width int) string {
 
 // wrap writes text in lines that fit; all but the first are indented. A word that is
 // too long for a line, such as a URL, has one of its own.
-func wrap(w io.Writer, indent, text string) {
+func wrap(w io.Writer, text string) {
 	for paragraph := range strings.SplitSeq(text, "\n") {
 		line := ""
 		for word := range strings.FieldsSeq(paragraph) {
@@ -84,7 +84,7 @@ func wrap(w io.Writer, indent, text string) {
 				line = word
 			case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > columns:
 				fmt.Fprintln(w, line)
-				line = indent + word
+				line = "  " + word
 			default:
 				line += " " + word
 			}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"text/tabwriter"
 
 	"golang.org/x/term"
 	"sigs.k8s.io/yaml"
@@ -44,13 +43,7 @@ func (e *environment) print(v any, human func(w io.Writer) error) error {
 
 // say tells people what is beside the answer. Programs that read -o do not see it.
 func (e *environment) say(format string, args ...any) {
-	wrap(e.streams.ErrOut, "  ", fmt.Sprintf(format, args...))
-}
-
-// newTable aligns columns that are separated by tabs. Colours go in the last column
-// or in none: a tabwriter counts their bytes.
-func newTable(w io.Writer) *tabwriter.Writer {
-	return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
+	wrap(e.streams.ErrOut, fmt.Sprintf(format, args...))
 }
 
 // style colours words, or leaves them as they are.
@@ -66,7 +59,6 @@ func (e *environment) style() style {
 func (s style) good(text string) string { return s.paint("32", text) }
 func (s style) warn(text string) string { return s.paint("33", text) }
 func (s style) bad(text string) string  { return s.paint("31", text) }
-func (s style) bold(text string) string { return s.paint("1", text) }
 
 func (s style) paint(code, text string) string {
 	if !s.on {

@@ -81,11 +81,8 @@ func (e *environment) statusOnce(ctx context.Context, s *session, which scope, i
 func (e *environment) watch(ctx context.Context, s *session, which scope, interval time.Duration) error {
 	for {
 		seen, err := s.look(ctx, which, interval)
-		if ctx.Err() != nil {
-			return nil
-		}
 		if err != nil {
-			return err
+			return unlessInterrupted(ctx, err)
 		}
 		if e.style().on {
 			fmt.Fprint(e.streams.Out, "\x1b[H\x1b[2J") // The cursor to the corner, the screen empty.
@@ -94,8 +91,18 @@ func (e *environment) watch(ctx context.Context, s *session, which scope, interv
 			return err
 		}
 		if err := s.wait(ctx, interval); err != nil {
-			return nil //nolint:nilerr // The user has seen enough.
+			return unlessInterrupted(ctx, err)
 		}
+	}
+}
+
+// unlessInterrupted is no error once the user has seen enough.
+func unlessInterrupted(ctx context.Context, err error) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	default:
+		return err
 	}
 }
 
@@ -110,7 +117,7 @@ func (e *environment) tellStatus(seen *fleet, which scope) error {
 			e.tellFleet(w, seen.Pools, which.namespace == "")
 		}
 		for _, note := range seen.Notes {
-			wrap(e.streams.ErrOut, "  ", note)
+			wrap(e.streams.ErrOut, note)
 		}
 		return nil
 	})
@@ -137,21 +144,21 @@ func (e *environment) tellFleet(w io.Writer, pools []poolView, all bool) {
 	table.write(w)
 	for _, p := range pools {
 		if !p.Ready {
-			wrap(w, "  ", fmt.Sprintf("%s: %s: %s", p.fullName(), p.Reason, p.Message))
+			wrap(w, fmt.Sprintf("%s: %s: %s", p.fullName(), p.Reason, p.Message))
 		}
 	}
 }
 
 func (e *environment) tellPool(w io.Writer, p poolView) {
-	wrap(w, "  ", fmt.Sprintf("%s: %s: %s", p.fullName(), e.verdict(p), p.Message))
+	wrap(w, fmt.Sprintf("%s: %s: %s", p.fullName(), e.verdict(p), p.Message))
 	if p.Upstream != "" {
-		wrap(w, "  ", fmt.Sprintf("server %s, Upstream %s", p.pool.Status.Upstream.Endpoint, p.Upstream))
+		wrap(w, fmt.Sprintf("server %s, Upstream %s", p.pool.Status.Upstream.Endpoint, p.Upstream))
 	}
 	if url := p.pool.Status.URLs.Pooled; url != "" {
-		wrap(w, "  ", fmt.Sprintf("clients %s, with the password in Secret %s", url, p.pool.Status.Binding.Name))
+		wrap(w, fmt.Sprintf("clients %s, with the password in Secret %s", url, p.pool.Status.Binding.Name))
 	}
 	for _, c := range failing(p.pool.Status.Conditions) {
-		wrap(w, "  ", fmt.Sprintf("%s is %s: %s: %s", c.Type, c.Status, c.Reason, c.Message))
+		wrap(w, fmt.Sprintf("%s is %s: %s: %s", c.Type, c.Status, c.Reason, c.Message))
 	}
 	fmt.Fprintln(w)
 	table := e.grid()

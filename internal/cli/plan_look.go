@@ -1,0 +1,136 @@
+// SPDX-FileCopyrightText: The Poolfleet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
+	"github.com/poolfleet/poolfleet/internal/postgres"
+)
+
+// planned is a pool of the file as the API server would store it, and as it is now.
+type planned struct {
+	manifest manifest
+	// before is nil for a new pool.
+	before *poolv1.ConnectionPool
+	after  *poolv1.ConnectionPool
+	// server is the Upstream that it leads to; empty where that is not known, and then
+	// unknown says why.
+	server, unknown string
+}
+
+// rehearse has the API server check every pool without storing it.
+func (s *session) rehearse(ctx context.Context, manifests []manifest) ([]planned, error) {
+	var out []planned
+	for _, m := range manifests {
+		m.pool.Namespace = cmp.Or(m.pool.Namespace, s.namespace)
+		one, err := s.rehearseOne(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(out, func(p planned) bool {
+			return client.ObjectKeyFromObject(p.after) == client.ObjectKeyFromObject(one.after)
+		}) {
+			return nil, usageError("%w", m.at("metadata.name", fmt.Sprintf("%s/%s stands in the file twice", m.pool.Namespace, m.pool.Name)))
+		}
+		out = append(out, *one)
+	}
+	return out, nil
+}
+
+func (s *session) rehearseOne(ctx context.Context, m manifest) (*planned, error) {
+	strict := client.WithFieldValidation(s.client, metav1.FieldValidationStrict)
+	one := &planned{manifest: m, before: &poolv1.ConnectionPool{}, after: bare(m.pool)}
+	err := s.client.Get(ctx, client.ObjectKeyFromObject(one.after), one.before)
+	if client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("reading ConnectionPool %s: %w", m.pool.Name, err)
+	}
+	if err != nil {
+		one.before = nil
+		err = strict.Create(ctx, one.after, client.DryRunAll)
+	} else {
+		if one.after.Spec.Replicas == nil {
+			one.after.Spec.Replicas = one.before.Spec.Replicas // It is an autoscaler's.
+		}
+		one.after.ResourceVersion = one.before.ResourceVersion
+		err = strict.Update(ctx, one.after, client.DryRunAll)
+	}
+	switch {
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return nil, m.refused(err)
+	case apierrors.IsNotFound(err):
+		return nil, wrong("namespace %s does not exist: create it first", m.pool.Namespace)
+	case err != nil:
+		return nil, fmt.Errorf("having ConnectionPool %s checked without storing it: %w", m.pool.Name, err)
+	}
+	return one, nil
+}
+
+// bare is what of an object a person has written.
+func bare(pool poolv1.ConnectionPool) *poolv1.ConnectionPool {
+	return &poolv1.ConnectionPool{
+		ObjectMeta: metav1.ObjectMeta{Namespace: pool.Namespace, Name: pool.Name, Labels: pool.Labels, Annotations: pool.Annotations},
+		Spec:       pool.Spec,
+	}
+}
+
+// locate finds the server of each pool: the one it has, the one that another pool finds
+// behind the same Secret, or the one at the address in the Secret.
+func (s *session) locate(ctx context.Context, plans []planned, pools []poolv1.ConnectionPool, upstreams map[string]*poolv1.Upstream) {
+	for i := range plans {
+		p := &plans[i]
+		known := pools
+		if p.before != nil {
+			known = slices.Concat([]poolv1.ConnectionPool{*p.before}, pools)
+		}
+		like := slices.IndexFunc(known, func(o poolv1.ConnectionPool) bool {
+			return o.Namespace == p.after.Namespace && o.Spec.Upstream.SecretRef == p.after.Spec.Upstream.SecretRef && o.Status.Upstream.Name != ""
+		})
+		if like >= 0 {
+			p.after.Status.Upstream = known[like].Status.Upstream // With the limits of its role and database.
+			p.server = known[like].Status.Upstream.Name
+			continue
+		}
+		p.server, p.unknown = s.behindSecret(ctx, p.after, upstreams)
+	}
+}
+
+// behindSecret finds the Upstream at the address that a Secret holds.
+func (s *session) behindSecret(ctx context.Context, pool *poolv1.ConnectionPool, upstreams map[string]*poolv1.Upstream) (name, why string) {
+	ref := pool.Spec.Upstream.SecretRef
+	var secret corev1.Secret
+	err := s.client.Get(ctx, client.ObjectKey{Namespace: pool.Namespace, Name: ref.Name}, &secret)
+	switch {
+	case apierrors.IsNotFound(err):
+		return "", fmt.Sprintf("there is no Secret %s in namespace %s yet", ref.Name, pool.Namespace)
+	case apierrors.IsForbidden(err):
+		return "", fmt.Sprintf("you may not read Secret %s in namespace %s", ref.Name, pool.Namespace)
+	case err != nil:
+		return "", fmt.Sprintf("reading Secret %s: %v", ref.Name, err)
+	}
+	source, err := postgres.ParseSecret(secret.Data, ref.Key)
+	if err != nil {
+		return "", err.Error()
+	}
+	address := source.InNamespace(pool.Namespace).Endpoint()
+	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
+		for _, e := range upstreams[name].Status.Endpoints {
+			if strings.EqualFold(e.Address, address) {
+				return name, ""
+			}
+		}
+	}
+	return "", fmt.Sprintf("no pool has used the server at %s yet, so its limits are not known", address)
+}
