@@ -36,14 +36,18 @@ func TestNewcomer(t *testing.T) {
 	t.Cleanup(func() {
 		_ = w.client.Delete(context.WithoutCancel(t.Context()), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}})
 	})
-	script := strings.NewReplacer(
+	readme, err := docs.Read(top(""), "README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	commands := strings.NewReplacer(
 		"-n demo", "-n "+namespace, "namespace demo", "namespace "+namespace,
 		"image: postgres:18", "image: "+w.chart.Images.Postgres.Reference, // No registry is within reach.
-	).Replace(commands(t, "README.md", "TestNewcomer"))
-	if count := strings.Count("\n"+script, "\nkubectl "); count == 0 || count >= 10 {
+	).Replace(script(readme, "TestNewcomer"))
+	if count := strings.Count("\n"+commands, "\nkubectl "); count == 0 || count >= 10 {
 		t.Errorf("the way from README.md to a pool takes %d commands", count)
 	}
-	said := w.paste(t, dir, script)
+	said := w.paste(t, dir, commands)
 	for _, want := range []string{"shop", "condition met", "(1 row)"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("the newcomer does not see %q in\n%s", want, said)
@@ -61,9 +65,17 @@ func TestPages(t *testing.T) {
 	s.create(t, s.pool)
 	s.awaitReady(t, s.pool)
 	dir := s.settled(t)
-	for _, page := range []string{"docs/credentials.md", "docs/operations.md"} {
-		t.Run(page, func(t *testing.T) {
-			w.paste(t, dir, commands(t, page, "TestPages"))
+	pages, err := docs.All(top(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, page := range pages {
+		commands := script(page, "TestPages")
+		if commands == "" {
+			continue
+		}
+		t.Run(page.Path, func(t *testing.T) {
+			w.paste(t, dir, strings.ReplaceAll(commands, "upstream db.example.com", "upstream "+s.pool.Status.Upstream.Name))
 			s.awaitReady(t, s.pool)
 		})
 	}
@@ -84,19 +96,11 @@ func (s *story) settled(t *testing.T) string {
 	return dir
 }
 
-// commands are the blocks of a page that name the test.
-func commands(t *testing.T, path, test string) string {
-	t.Helper()
-	page, err := docs.Read(top(""), path)
-	if err != nil {
-		t.Fatal(err)
-	}
+// script is the blocks of a page that name the test.
+func script(page docs.Page, test string) string {
 	var script strings.Builder
 	for _, block := range page.RunBy(test) {
 		script.WriteString(block.Text)
-	}
-	if script.Len() == 0 {
-		t.Fatalf("%s has no command for %s", path, test)
 	}
 	return script.String()
 }
