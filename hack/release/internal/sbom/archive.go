@@ -33,8 +33,8 @@ func OfArchive(file, name, version string) (map[string]*cdx.BOM, error) {
 	err = unpackLayout(file, dir)
 	if err == nil {
 		err = eachImage(dir, func(arch string, image v1.Image) error {
-			components, err := contents(image)
-			boms[arch] = bom(cdx.ComponentTypeContainer, name, version, components)
+			list, err := ofImage(image, name, version, arch)
+			boms[arch] = list
 			return err
 		})
 	}
@@ -42,6 +42,21 @@ func OfArchive(file, name, version string) (map[string]*cdx.BOM, error) {
 		return nil, fmt.Errorf("listing what is in image %s: %w", name, err)
 	}
 	return boms, nil
+}
+
+// ofImage names the image by its digest: the list is of that one and no other.
+func ofImage(image v1.Image, name, version, arch string) (*cdx.BOM, error) {
+	components, err := contents(image)
+	if err != nil {
+		return nil, err
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		return nil, err
+	}
+	list := bom(cdx.ComponentTypeContainer, name, version, components)
+	list.Metadata.Component.PackageURL = library(packageurl.TypeOCI, "", name, digest.String(), map[string]string{"arch": arch}).PackageURL
+	return list, nil
 }
 
 func unpackLayout(file, dir string) error {

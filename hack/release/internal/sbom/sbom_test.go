@@ -14,6 +14,10 @@ import (
 
 	cdx "github.com/CycloneDX/cyclonedx-go"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
+	"github.com/google/go-containerregistry/pkg/v1/types"
 )
 
 func urls(components []cdx.Component) []string {
@@ -77,6 +81,46 @@ func TestAProgramTellsItsModules(t *testing.T) {
 	if errA != nil || errB != nil || !bytes.Equal(a, b) {
 		t.Errorf("two lists of one program differ: %v %v", errA, errB)
 	}
+}
+
+func TestAnImageIsNamedByItsDigest(t *testing.T) {
+	layer := static.NewLayer(packed(t, "var/lib/dpkg/status.d/tzdata", "Package: tzdata\nVersion: 2026a-1\nArchitecture: all\n"), types.OCIUncompressedLayer)
+	image, err := mutate.AppendLayers(empty.Image, layer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := ofImage(image, "pooler", "1.2.3", "arm64")
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "pkg:oci/pooler@" + strings.Replace(digest.String(), ":", "%3A", 1) + "?arch=arm64"
+	if got := list.Metadata.Component.PackageURL; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if diff := cmp.Diff([]string{"pkg:deb/debian/tzdata@2026a-1?arch=all"}, urls(*list.Components)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// packed is a tar archive of one file.
+func packed(t *testing.T, name, text string) []byte {
+	t.Helper()
+	var archive bytes.Buffer
+	files := tar.NewWriter(&archive)
+	if err := files.WriteHeader(&tar.Header{Typeflag: tar.TypeReg, Name: name, Size: int64(len(text)), Mode: 0o644}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := files.Write([]byte(text)); err != nil {
+		t.Fatal(err)
+	}
+	if err := files.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return archive.Bytes()
 }
 
 func TestAFileThatIsNoArchiveIsNamed(t *testing.T) {
