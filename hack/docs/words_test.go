@@ -221,3 +221,20 @@ func TestEveryReasonOfAPageIsTold(t *testing.T) {
 		}
 	})
 }
+
+func TestWhatIsNotThereIsNotFound(t *testing.T) {
+	pool, chart := schemas(t)["ConnectionPool"], values(t)
+	for _, path := range []string{"spec.nothing", "spec.upstream.nothing", "status.conditions.nothing", "spec.replicas.nothing"} {
+		if has(pool, strings.Split(path, ".")) {
+			t.Errorf("a pool has %s", path)
+		}
+	}
+	for _, path := range []string{"nothing", "image.nothing", "edge.limits.nothing", "edge.enabled.nothing"} {
+		if hasValue(chart, strings.Split(path, ".")) {
+			t.Errorf("the chart has %s", path)
+		}
+	}
+	if !has(pool, []string{"spec", "pod", "resources", "limits"}) || !hasValue(chart, []string{"edge", "limits", "cacheBytes"}) {
+		t.Error("what is there is not found")
+	}
+}
