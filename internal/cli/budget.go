@@ -56,8 +56,8 @@ func newBudgetCommand(env *environment) *cobra.Command {
 pool and pooler holds how many, who waits and who lends. Without a name, the
 accounts of all servers.
 
-The exit code is 1 while a server of pools can not be reached, more is held than fits, or
-a pooler waits for connections.`,
+The exit code is 1 while a server of pools can not be reached, more is held than
+fits, or a pooler waits for connections.`,
 		Example:           "  kubectl poolfleet budget\n  kubectl get upstreams",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: env.completeUpstreams,

@@ -47,7 +47,7 @@ connection, then those with the most queries a second, between two looks.`,
 	}
 	cmd.Flags().BoolVarP(&o.all, "all-namespaces", "A", false, "the pools of all namespaces")
 	cmd.Flags().DurationVar(&o.interval, "interval", time.Second, "time between two looks")
-	cmd.Flags().IntVar(&o.limit, "limit", 10, "how many pools and poolers are shown; 0 is all")
+	cmd.Flags().IntVar(&o.limit, "limit", 10, "how many of each are shown; 0 is all")
 	return cmd
 }
 
