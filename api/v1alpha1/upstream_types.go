@@ -15,6 +15,7 @@ import (
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,categories=poolfleet
+// +kubebuilder:metadata:annotations={"argocd.argoproj.io/sync-options=Prune=false","kustomize.toolkit.fluxcd.io/prune=disabled"}
 // +kubebuilder:printcolumn:name="Server",type=string,JSONPath=`.status.endpoints[0].address`
 // +kubebuilder:printcolumn:name="Version",type=string,JSONPath=`.status.server.version`
 // +kubebuilder:printcolumn:name="Max",type=integer,JSONPath=`.status.capacity.maxConnections`,description="The server's max_connections"

@@ -1,0 +1,31 @@
+-- SPDX-FileCopyrightText: The Poolfleet Authors
+-- SPDX-License-Identifier: Apache-2.0
+
+-- What Argo CD shows of an Upstream: Degraded while its server does not answer or leaves
+-- pools nothing. Others' connections beyond what is left to them degrade nothing, for
+-- pools give way; the message tells of them.
+local found = {}
+for _, c in ipairs((obj.status or {}).conditions or {}) do
+  found[c.type] = c
+end
+local reachable, budget, headroom = found.Reachable, found.WithinBudget, found.HeadroomAvailable
+
+if reachable == nil or budget == nil then
+  return {status = "Progressing", message = "Waiting for the operator"}
+end
+if (reachable.observedGeneration or 0) < (obj.metadata.generation or 0) then
+  return {status = "Progressing", message = "Waiting for the operator to see the newest spec"}
+end
+if reachable.status == "False" then
+  return {status = "Degraded", message = reachable.message}
+end
+if budget.reason == "NoBudget" then
+  return {status = "Degraded", message = budget.message}
+end
+if budget.status ~= "True" then
+  return {status = "Progressing", message = budget.message}
+end
+if headroom ~= nil and headroom.status == "False" then
+  return {status = "Healthy", message = headroom.message}
+end
+return {status = "Healthy", message = budget.message}
