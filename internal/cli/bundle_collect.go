@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -44,7 +46,7 @@ func (b *bundle) collect(ctx context.Context) {
 		}
 		// Policies and events of others may be what is wrong.
 		b.list(ctx, &networkingv1.NetworkPolicyList{}, inside)
-		b.list(ctx, &corev1.EventList{}, inside)
+		b.events(ctx, namespace)
 		b.pods(ctx, inside, ofPools)
 	}
 	inside := client.InNamespace(b.operator)
@@ -52,7 +54,7 @@ func (b *bundle) collect(ctx context.Context) {
 	b.list(ctx, &corev1.ServiceList{}, inside, operatorLabels)
 	if !slices.Contains(b.namespaces(), b.operator) {
 		b.list(ctx, &networkingv1.NetworkPolicyList{}, inside)
-		b.list(ctx, &corev1.EventList{}, inside)
+		b.events(ctx, b.operator)
 	}
 	b.pods(ctx, inside, operatorLabels)
 	b.values()
@@ -73,6 +75,23 @@ func (b *bundle) list(ctx context.Context, list client.ObjectList, options ...cl
 	if err != nil {
 		b.lacks(fmt.Sprintf("listing %T", list), err)
 	}
+}
+
+// events adds what happened in a namespace, in the order in which it did.
+func (b *bundle) events(ctx context.Context, namespace string) {
+	var events corev1.EventList
+	if err := b.session.client.List(ctx, &events, client.InNamespace(namespace)); err != nil {
+		b.lacks("listing events", err)
+		return
+	}
+	var lines []string
+	for _, e := range events.Items {
+		last := slices.MaxFunc([]time.Time{e.CreationTimestamp.Time, e.LastTimestamp.Time, e.EventTime.Time}, time.Time.Compare)
+		lines = append(lines, fmt.Sprintf("%s %s %s %s/%s x%d: %s\n",
+			last.UTC().Format(time.RFC3339), e.Type, e.Reason, e.InvolvedObject.Kind, e.InvolvedObject.Name, max(e.Count, 1), e.Message))
+	}
+	slices.Sort(lines)
+	b.add("events/"+namespace+".txt", strings.Join(lines, ""))
 }
 
 // keep adds an object, without what says nothing to a reader.
@@ -129,13 +148,11 @@ func (b *bundle) log(ctx context.Context, pod *corev1.Pod, container string, pre
 	b.add(name, string(text))
 }
 
-// metricsPorts are the names of the ports that serve metrics: a pooler's and the manager's.
-var metricsPorts = []string{"status", "metrics"}
 
 func (b *bundle) metrics(ctx context.Context, pod *corev1.Pod) {
 	for _, container := range pod.Spec.Containers {
 		for _, port := range container.Ports {
-			if !slices.Contains(metricsPorts, port.Name) {
+			if port.Name != "metrics" {
 				continue
 			}
 			name := "metrics/" + pod.Namespace + "/" + pod.Name + ".txt"

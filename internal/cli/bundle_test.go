@@ -91,7 +91,7 @@ func leaky(t *testing.T) []client.Object {
 	}
 	pool.Annotations = map[string]string{"note": strings.Join(tells, " "), corev1.LastAppliedConfigAnnotation: "{}"}
 	pod := aPooler("shop-pool-1", func(pod *corev1.Pod) {
-		pod.Spec.Containers = []corev1.Container{{Name: "pooler", Ports: []corev1.ContainerPort{{Name: "status", ContainerPort: 9127}}}}
+		pod.Spec.Containers = []corev1.Container{{Name: "pooler", Ports: []corev1.ContainerPort{{Name: "metrics", ContainerPort: 9128}}}}
 		pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "pooler", RestartCount: 1}}
 	})
 	event := &corev1.Event{ObjectMeta: metav1.ObjectMeta{Namespace: "demo", Name: "shop.1"}, Message: "said " + hidden["in parts"]}
@@ -163,7 +163,7 @@ func TestABundleHoldsWhatAHelperNeedsAndNoSecret(t *testing.T) {
 	for name, want := range map[string]string{
 		"objects/demo/ConnectionPool/shop.yaml":     "kind: ConnectionPool",
 		"objects/demo/Pod/shop-pool-1.yaml":         "kind: Pod",
-		"objects/demo/Event/shop.1.yaml":            "said [scrubbed]",
+		"events/demo.txt":                           "said [scrubbed]",
 		"logs/demo/shop-pool-1/pooler.log":          "a line that is no secret",
 		"logs/demo/shop-pool-1/pooler.log.previous": "a line that is no secret",
 		"metrics/demo/shop-pool-1.txt":              "a line that is no secret",
