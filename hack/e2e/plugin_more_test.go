@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -263,8 +264,8 @@ func (p *plugin) finds(t *testing.T, pool, step, words string) error {
 	if err := json.Unmarshal([]byte(got.out), &findings); err != nil {
 		return fmt.Errorf("exit code %d: %s: %w", got.code, got.err, err)
 	}
-	for i := len(findings) - 1; i >= 0; i-- {
-		if f := findings[i]; f.Result == "fault" {
+	for _, f := range slices.Backward(findings) {
+		if f.Result == "fault" {
 			if got.code == 1 && f.Step == step && strings.Contains(f.Says, words) {
 				return nil
 			}

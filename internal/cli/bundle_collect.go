@@ -148,7 +148,6 @@ func (b *bundle) log(ctx context.Context, pod *corev1.Pod, container string, pre
 	b.add(name, string(text))
 }
 
-
 func (b *bundle) metrics(ctx context.Context, pod *corev1.Pod) {
 	for _, container := range pod.Spec.Containers {
 		for _, port := range container.Ports {
