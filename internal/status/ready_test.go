@@ -32,65 +32,66 @@ func summary(conditions []metav1.Condition) (out []string) {
 	return out
 }
 
+var pauseStates = map[string]struct {
+	facts status.Facts
+	want  []string
+	says  string
+}{
+	"every pooler holds its clients": {
+		paused(),
+		[]string{"Ready=False/Paused", "UpstreamObserved=True/Observed"},
+		"spec.state is Paused: 2 of 2 poolers hold their clients until it is Running",
+	},
+	"a transaction has yet to end": {
+		paused(func(f *status.Facts) { f.Config.Paused = 1 }),
+		[]string{"Ready=False/Pausing", "UpstreamObserved=True/Observed", "Reconciling=True/Pausing"},
+		"spec.state is Paused: 1 of 2 poolers hold their clients until it is Running",
+	},
+	"the pause is on its way": {
+		paused(func(f *status.Facts) { f.Config.Paused, f.Config.Applied = 0, 0 }),
+		[]string{"Ready=False/Pausing", "UpstreamObserved=True/Observed", "Reconciling=True/Reloading"},
+		"spec.state is Paused: 0 of 2 poolers hold their clients until it is Running",
+	},
+	"the server is away for its maintenance": {
+		paused(func(f *status.Facts) {
+			f.Probe = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonUnreachable, "nothing answers")
+		}),
+		[]string{"Ready=False/Paused", "UpstreamObserved=False/Unreachable"},
+		"spec.state is Paused: 2 of 2 poolers hold their clients until it is Running",
+	},
+	"and the operator was started anew meanwhile": {
+		paused(func(f *status.Facts) {
+			f.Blocked = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonUnreachable, "nothing answers")
+		}),
+		[]string{"Ready=False/Paused", "UpstreamObserved=False/Unreachable"},
+		"spec.state is Paused: 2 of 2 poolers hold their clients until it is Running",
+	},
+	"the Secret went away, which no maintenance does": {
+		paused(func(f *status.Facts) {
+			f.Blocked = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonSecretMissing, "create it")
+		}),
+		[]string{"Ready=False/Paused", "UpstreamObserved=False/SecretMissing", "Stalled=True/SecretMissing"},
+		"spec.state is Paused: 2 of 2 poolers hold their clients until it is Running",
+	},
+	"no pooler is there to hold anyone": {
+		paused(func(f *status.Facts) { f.Poolers.Ready = 0 }),
+		[]string{"Ready=False/Unavailable", "UpstreamObserved=True/Observed", "Reconciling=True/Unavailable"},
+		"0 of 2 poolers are ready",
+	},
+	"no pooler has resumed yet": {
+		paused(func(f *status.Facts) { f.Paused, f.Config.Applied = false, 0 }),
+		[]string{"Ready=False/Resuming", "UpstreamObserved=True/Observed", "Reconciling=True/Reloading"},
+		"spec.state is Running: 2 of 2 poolers have yet to let their clients go on",
+	},
+	"one pooler has resumed": {
+		paused(func(f *status.Facts) { f.Paused, f.Config.Paused = false, 1 }),
+		[]string{"Ready=True/Available", "UpstreamObserved=True/Observed"},
+		"Clients can connect",
+	},
+}
+
 func TestAPauseIsWhatWasAskedFor(t *testing.T) {
-	cases := map[string]struct {
-		facts status.Facts
-		want  []string
-		says  string
-	}{
-		"every pooler holds its clients": {
-			paused(),
-			[]string{"Ready=False/Paused", "UpstreamObserved=True/Observed"},
-			"spec.state is Paused: 2 of 2 poolers hold their clients until it is Running",
-		},
-		"a transaction has yet to end": {
-			paused(func(f *status.Facts) { f.Config.Paused = 1 }),
-			[]string{"Ready=False/Pausing", "UpstreamObserved=True/Observed", "Reconciling=True/Pausing"},
-			"spec.state is Paused: 1 of 2 poolers hold their clients until it is Running",
-		},
-		"the pause is on its way": {
-			paused(func(f *status.Facts) { f.Config.Paused, f.Config.Applied = 0, 0 }),
-			[]string{"Ready=False/Pausing", "UpstreamObserved=True/Observed", "Reconciling=True/Reloading"},
-			"spec.state is Paused: 0 of 2 poolers hold their clients until it is Running",
-		},
-		"the server is away for its maintenance": {
-			paused(func(f *status.Facts) {
-				f.Probe = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonUnreachable, "nothing answers")
-			}),
-			[]string{"Ready=False/Paused", "UpstreamObserved=False/Unreachable"},
-			"spec.state is Paused: 2 of 2 poolers hold their clients until it is Running",
-		},
-		"and the operator was started anew meanwhile": {
-			paused(func(f *status.Facts) {
-				f.Blocked = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonUnreachable, "nothing answers")
-			}),
-			[]string{"Ready=False/Paused", "UpstreamObserved=False/Unreachable"},
-			"spec.state is Paused: 2 of 2 poolers hold their clients until it is Running",
-		},
-		"the Secret went away, which no maintenance does": {
-			paused(func(f *status.Facts) {
-				f.Blocked = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonSecretMissing, "create it")
-			}),
-			[]string{"Ready=False/Paused", "UpstreamObserved=False/SecretMissing", "Stalled=True/SecretMissing"},
-			"spec.state is Paused: 2 of 2 poolers hold their clients until it is Running",
-		},
-		"no pooler is there to hold anyone": {
-			paused(func(f *status.Facts) { f.Poolers.Ready = 0 }),
-			[]string{"Ready=False/Unavailable", "UpstreamObserved=True/Observed", "Reconciling=True/Unavailable"},
-			"0 of 2 poolers are ready",
-		},
-		"no pooler has resumed yet": {
-			paused(func(f *status.Facts) { f.Paused, f.Config.Applied = false, 0 }),
-			[]string{"Ready=False/Resuming", "UpstreamObserved=True/Observed", "Reconciling=True/Reloading"},
-			"spec.state is Running: 2 of 2 poolers have yet to let their clients go on",
-		},
-		"one pooler has resumed": {
-			paused(func(f *status.Facts) { f.Paused, f.Config.Paused = false, 1 }),
-			[]string{"Ready=True/Available", "UpstreamObserved=True/Observed"},
-			"Clients can connect",
-		},
-	}
-	for name, c := range cases {
+	for name, c := range pauseStates {
 		t.Run(name, func(t *testing.T) {
 			got := status.Compute(c.facts, now)
 			if diff := cmp.Diff(c.want, summary(got)); diff != "" {

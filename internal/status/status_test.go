@@ -39,132 +39,133 @@ func short(conditions []metav1.Condition) (out []string) {
 	return out
 }
 
+var poolStates = map[string]struct {
+	facts status.Facts
+	want  []string
+}{
+	"nothing is known yet": {status.Facts{}, []string{
+		"Ready=Unknown/Pending", "UpstreamObserved=Unknown/Pending", "BudgetGranted=Unknown/Pending",
+		"PoolersAvailable=Unknown/Pending", "ConfigApplied=Unknown/Pending", "Reconciling=True/Pending",
+	}},
+	"all is well": {settled(), []string{
+		"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied",
+	}},
+	"the gateway serves it": {settled(func(f *status.Facts) { f.Edge = &status.Edge{Host: "shop-web.edge.example.com"} }), []string{
+		"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "EdgePublished=True/Published",
+	}},
+	"the gateway can not serve it": {settled(func(f *status.Facts) {
+		f.Edge = &status.Edge{Refused: status.Block(poolv1.ConditionEdgePublished, poolv1.ReasonNameTaken, "another has the name")}
+	}), []string{
+		"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "EdgePublished=False/NameTaken",
+	}},
+	"the Secret is missing before the pool ever ran": {status.Facts{
+		Blocked: status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonSecretMissing, "create it"),
+	}, []string{
+		"Ready=False/SecretMissing", "UpstreamObserved=False/SecretMissing", "BudgetGranted=Unknown/Pending",
+		"PoolersAvailable=Unknown/Pending", "ConfigApplied=Unknown/Pending", "Stalled=True/SecretMissing",
+	}},
+	"the server went away under a running pool": {settled(func(f *status.Facts) {
+		f.Probe = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonUnreachable, "nothing answers")
+	}), []string{
+		"Ready=False/Unreachable", "UpstreamObserved=False/Unreachable", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/Unreachable",
+	}},
+	"a full server still serves the pool": {settled(func(f *status.Facts) {
+		f.Probe = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonServerFull, "no connection is left")
+	}), []string{
+		"Ready=True/Available", "UpstreamObserved=False/ServerFull", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/ServerFull",
+	}},
+	"a role at its limit still serves the pool": {settled(func(f *status.Facts) {
+		f.Probe = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonRoleFull, "the role is at its limit")
+	}), []string{
+		"Ready=True/Available", "UpstreamObserved=False/RoleFull", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/RoleFull",
+	}},
+	"the budget carries fewer poolers than asked for": {settled(func(f *status.Facts) {
+		f.Account.Entitled, f.Account.Share, f.Account.Granted = 2, 2, 2
+		f.Poolers.Wanted = 9
+	}), []string{
+		"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=False/InsufficientBudget",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/InsufficientBudget",
+	}},
+	"nothing of the budget is left": {settled(func(f *status.Facts) {
+		f.Account.Entitled, f.Account.Share, f.Account.Granted = 0, 0, 0
+		f.Poolers = &status.Poolers{Wanted: 2, Current: true}
+		f.Config = status.Config{Revision: "r1"}
+	}), []string{
+		"Ready=False/InsufficientBudget", "UpstreamObserved=True/Observed", "BudgetGranted=False/InsufficientBudget",
+		"PoolersAvailable=False/Unavailable", "ConfigApplied=Unknown/Pending", "Stalled=True/InsufficientBudget",
+	}},
+	"a surging pod waits for connections": {settled(func(f *status.Facts) {
+		f.Account.Waiting = 1
+		f.Poolers.Replicas, f.Poolers.Updated = 3, 1
+	}), []string{
+		"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=False/WaitingForRelease",
+		"PoolersAvailable=True/RollingOut", "ConfigApplied=True/Applied", "Reconciling=True/WaitingForRelease",
+	}},
+	"one of two poolers is ready": {settled(func(f *status.Facts) { f.Poolers.Ready = 1 }), []string{
+		"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/RollingOut", "ConfigApplied=True/Applied", "Reconciling=True/RollingOut",
+	}},
+	"no pooler is ready": {settled(func(f *status.Facts) { f.Poolers.Ready = 0 }), []string{
+		"Ready=False/Unavailable", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+		"PoolersAvailable=False/Unavailable", "ConfigApplied=True/Applied", "Reconciling=True/Unavailable",
+	}},
+	"no pooler is asked for": {settled(func(f *status.Facts) {
+		f.Account.Granted = 0
+		f.Poolers, f.Config = &status.Poolers{Current: true}, status.Config{Revision: "r1"}
+	}), []string{
+		"Ready=False/ScaledToZero", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+		"PoolersAvailable=False/ScaledToZero", "ConfigApplied=True/Applied",
+	}},
+	"a new configuration is on its way": {settled(func(f *status.Facts) { f.Config.Applied = 1 }), []string{
+		"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=False/Reloading", "Reconciling=True/Reloading",
+	}},
+	"a certificate can not be taken up": {settled(func(f *status.Facts) {
+		f.Config.Kept = status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonCertificateInvalid, "the last good one stays in use")
+	}), []string{
+		"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=False/CertificateInvalid", "Stalled=True/CertificateInvalid",
+	}},
+	"PgBouncer refuses the configuration": {settled(func(f *status.Facts) {
+		f.Config.Applied, f.Config.Problem = 0, "unknown parameter."
+	}), []string{
+		"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=False/Rejected", "Stalled=True/Rejected",
+	}},
+	"the pool's minimum does not fit": {settled(func(f *status.Facts) {
+		f.Account.Minimum, f.Account.Entitled, f.Account.Share, f.Account.Granted = 200, 0, 0, 0
+		f.Poolers, f.Config = &status.Poolers{Wanted: 2, Current: true}, status.Config{Revision: "r1"}
+	}), []string{
+		"Ready=False/InsufficientBudget", "UpstreamObserved=True/Observed", "BudgetGranted=False/InsufficientBudget",
+		"PoolersAvailable=False/Unavailable", "ConfigApplied=Unknown/Pending", "Stalled=True/InsufficientBudget",
+	}},
+	"a number stands in for the server's word": {settled(func(f *status.Facts) { f.Declared = new(int32(20)) }), []string{
+		"Ready=True/Available", "UpstreamObserved=True/Declared", "BudgetGranted=True/Granted",
+		"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied",
+	}},
+	"a setting that is refused before the pool ever ran": {status.Facts{
+		Observed: true, Account: &status.Account{Floor: 1, Entitled: 92, Share: 92},
+		Blocked: status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonRejected, "leave it out"),
+	}, []string{
+		"Ready=False/Rejected", "UpstreamObserved=True/Observed", "BudgetGranted=Unknown/Pending",
+		"PoolersAvailable=Unknown/Pending", "ConfigApplied=False/Rejected", "Stalled=True/Rejected",
+	}},
+	"a name is taken": {settled(func(f *status.Facts) {
+		f.Blocked = status.Block(poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict, "rename it")
+	}), []string{
+		"Ready=False/NameConflict", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
+		"PoolersAvailable=False/NameConflict", "ConfigApplied=True/Applied", "Stalled=True/NameConflict",
+	}},
+}
+
 func TestConditions(t *testing.T) {
-	cases := map[string]struct {
-		facts status.Facts
-		want  []string
-	}{
-		"nothing is known yet": {status.Facts{}, []string{
-			"Ready=Unknown/Pending", "UpstreamObserved=Unknown/Pending", "BudgetGranted=Unknown/Pending",
-			"PoolersAvailable=Unknown/Pending", "ConfigApplied=Unknown/Pending", "Reconciling=True/Pending",
-		}},
-		"all is well": {settled(), []string{
-			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied",
-		}},
-		"the gateway serves it": {settled(func(f *status.Facts) { f.Edge = &status.Edge{Host: "shop-web.edge.example.com"} }), []string{
-			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "EdgePublished=True/Published",
-		}},
-		"the gateway can not serve it": {settled(func(f *status.Facts) {
-			f.Edge = &status.Edge{Refused: status.Block(poolv1.ConditionEdgePublished, poolv1.ReasonNameTaken, "another has the name")}
-		}), []string{
-			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "EdgePublished=False/NameTaken",
-		}},
-		"the Secret is missing before the pool ever ran": {status.Facts{
-			Blocked: status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonSecretMissing, "create it"),
-		}, []string{
-			"Ready=False/SecretMissing", "UpstreamObserved=False/SecretMissing", "BudgetGranted=Unknown/Pending",
-			"PoolersAvailable=Unknown/Pending", "ConfigApplied=Unknown/Pending", "Stalled=True/SecretMissing",
-		}},
-		"the server went away under a running pool": {settled(func(f *status.Facts) {
-			f.Probe = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonUnreachable, "nothing answers")
-		}), []string{
-			"Ready=False/Unreachable", "UpstreamObserved=False/Unreachable", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/Unreachable",
-		}},
-		"a full server still serves the pool": {settled(func(f *status.Facts) {
-			f.Probe = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonServerFull, "no connection is left")
-		}), []string{
-			"Ready=True/Available", "UpstreamObserved=False/ServerFull", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/ServerFull",
-		}},
-		"a role at its limit still serves the pool": {settled(func(f *status.Facts) {
-			f.Probe = status.Block(poolv1.ConditionUpstreamObserved, poolv1.ReasonRoleFull, "the role is at its limit")
-		}), []string{
-			"Ready=True/Available", "UpstreamObserved=False/RoleFull", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/RoleFull",
-		}},
-		"the budget carries fewer poolers than asked for": {settled(func(f *status.Facts) {
-			f.Account.Entitled, f.Account.Share, f.Account.Granted = 2, 2, 2
-			f.Poolers.Wanted = 9
-		}), []string{
-			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=False/InsufficientBudget",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied", "Stalled=True/InsufficientBudget",
-		}},
-		"nothing of the budget is left": {settled(func(f *status.Facts) {
-			f.Account.Entitled, f.Account.Share, f.Account.Granted = 0, 0, 0
-			f.Poolers = &status.Poolers{Wanted: 2, Current: true}
-			f.Config = status.Config{Revision: "r1"}
-		}), []string{
-			"Ready=False/InsufficientBudget", "UpstreamObserved=True/Observed", "BudgetGranted=False/InsufficientBudget",
-			"PoolersAvailable=False/Unavailable", "ConfigApplied=Unknown/Pending", "Stalled=True/InsufficientBudget",
-		}},
-		"a surging pod waits for connections": {settled(func(f *status.Facts) {
-			f.Account.Waiting = 1
-			f.Poolers.Replicas, f.Poolers.Updated = 3, 1
-		}), []string{
-			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=False/WaitingForRelease",
-			"PoolersAvailable=True/RollingOut", "ConfigApplied=True/Applied", "Reconciling=True/WaitingForRelease",
-		}},
-		"one of two poolers is ready": {settled(func(f *status.Facts) { f.Poolers.Ready = 1 }), []string{
-			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/RollingOut", "ConfigApplied=True/Applied", "Reconciling=True/RollingOut",
-		}},
-		"no pooler is ready": {settled(func(f *status.Facts) { f.Poolers.Ready = 0 }), []string{
-			"Ready=False/Unavailable", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
-			"PoolersAvailable=False/Unavailable", "ConfigApplied=True/Applied", "Reconciling=True/Unavailable",
-		}},
-		"no pooler is asked for": {settled(func(f *status.Facts) {
-			f.Account.Granted = 0
-			f.Poolers, f.Config = &status.Poolers{Current: true}, status.Config{Revision: "r1"}
-		}), []string{
-			"Ready=False/ScaledToZero", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
-			"PoolersAvailable=False/ScaledToZero", "ConfigApplied=True/Applied",
-		}},
-		"a new configuration is on its way": {settled(func(f *status.Facts) { f.Config.Applied = 1 }), []string{
-			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=False/Reloading", "Reconciling=True/Reloading",
-		}},
-		"a certificate can not be taken up": {settled(func(f *status.Facts) {
-			f.Config.Kept = status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonCertificateInvalid, "the last good one stays in use")
-		}), []string{
-			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=False/CertificateInvalid", "Stalled=True/CertificateInvalid",
-		}},
-		"PgBouncer refuses the configuration": {settled(func(f *status.Facts) {
-			f.Config.Applied, f.Config.Problem = 0, "unknown parameter."
-		}), []string{
-			"Ready=True/Available", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=False/Rejected", "Stalled=True/Rejected",
-		}},
-		"the pool's minimum does not fit": {settled(func(f *status.Facts) {
-			f.Account.Minimum, f.Account.Entitled, f.Account.Share, f.Account.Granted = 200, 0, 0, 0
-			f.Poolers, f.Config = &status.Poolers{Wanted: 2, Current: true}, status.Config{Revision: "r1"}
-		}), []string{
-			"Ready=False/InsufficientBudget", "UpstreamObserved=True/Observed", "BudgetGranted=False/InsufficientBudget",
-			"PoolersAvailable=False/Unavailable", "ConfigApplied=Unknown/Pending", "Stalled=True/InsufficientBudget",
-		}},
-		"a number stands in for the server's word": {settled(func(f *status.Facts) { f.Declared = new(int32(20)) }), []string{
-			"Ready=True/Available", "UpstreamObserved=True/Declared", "BudgetGranted=True/Granted",
-			"PoolersAvailable=True/MinimumAvailable", "ConfigApplied=True/Applied",
-		}},
-		"a setting that is refused before the pool ever ran": {status.Facts{
-			Observed: true, Account: &status.Account{Floor: 1, Entitled: 92, Share: 92},
-			Blocked: status.Block(poolv1.ConditionConfigApplied, poolv1.ReasonRejected, "leave it out"),
-		}, []string{
-			"Ready=False/Rejected", "UpstreamObserved=True/Observed", "BudgetGranted=Unknown/Pending",
-			"PoolersAvailable=Unknown/Pending", "ConfigApplied=False/Rejected", "Stalled=True/Rejected",
-		}},
-		"a name is taken": {settled(func(f *status.Facts) {
-			f.Blocked = status.Block(poolv1.ConditionPoolersAvailable, poolv1.ReasonNameConflict, "rename it")
-		}), []string{
-			"Ready=False/NameConflict", "UpstreamObserved=True/Observed", "BudgetGranted=True/Granted",
-			"PoolersAvailable=False/NameConflict", "ConfigApplied=True/Applied", "Stalled=True/NameConflict",
-		}},
-	}
-	for name, c := range cases {
+	for name, c := range poolStates {
 		t.Run(name, func(t *testing.T) {
 			got := status.Compute(c.facts, now)
 			if diff := cmp.Diff(c.want, short(got)); diff != "" {
