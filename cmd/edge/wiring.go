@@ -46,6 +46,9 @@ func (o *options) server(directory *edge.Directory, log *slog.Logger) (server *e
 	}
 	door.Failed, door.Log, sockets.Ended = server.Metrics.FailedLogin, log, server.EndWebSocket
 	server.Metrics.Show(prisma.Cache)
+	if certificate != nil {
+		server.Metrics.Show(certificate.Expiry())
+	}
 	server.Metrics.Show(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "poolfleet_edge_open_transactions", Help: "Interactive transactions of Prisma's clients that are open."},
 		func() float64 { return float64(prisma.Transactions.Open()) }))
 	end = func() { prisma.Cache.Close(); connections.Close() }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Certificate is the gateway's, read from files and read again as they change.
@@ -71,6 +72,14 @@ func (c *Certificate) All() []*tls.Certificate {
 		return []*tls.Certificate{now.tls}
 	}
 	return []*tls.Certificate{now.tls, now.before}
+}
+
+// Expiry shows when the certificate ends.
+func (c *Certificate) Expiry() prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "poolfleet_edge_certificate_expiry_timestamp_seconds",
+		Help: "When the gateway's certificate ends, in Unix time; absent where something before it speaks TLS.",
+	}, func() float64 { return float64(c.current.Load().tls.Leaf.NotAfter.Unix()) })
 }
 
 // config is TLS 1.2 and later, which is what workers speak.
