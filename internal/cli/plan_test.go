@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/go-logr/logr"
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/rest"
@@ -199,5 +200,32 @@ func planBadFiles(t *testing.T, s *stage) {
 		"keys that are no text":         {replaced("replicas: 2", "? [a]\n  : 2"), "pools.yaml:", exitUsage},
 	} {
 		t.Run(name, func(t *testing.T) { s.exits(t, c.code, c.words, "plan", "-f", fileWith(t, c.text)) })
+	}
+}
+
+func TestAPoolThatIsHiddenCountsWithItsAccount(t *testing.T) {
+	server := aServer()
+	visible := aPoolNamed("demo", "shop", onServer(45, 46))
+	changed := visible.DeepCopy()
+	changed.Spec.ServerConnections.Maximum = 10
+	plans := []planned{{before: visible, after: changed, server: server.Name}}
+	made := grounds(plans, []poolv1.ConnectionPool{*visible}, map[string]*poolv1.Upstream{server.Name: server}, true)
+	if len(made) != 1 {
+		t.Fatalf("%d servers, want 1", len(made))
+	}
+	got := made[0].divide()
+	var lines []string
+	for _, p := range got.Pools {
+		lines = append(lines, p.fullName()+" "+p.Change+" "+whole(p.Before)+" "+whole(p.After))
+	}
+	want := []string{
+		"a-namespace-of-many-words/a-pool-whose-name-is-as-long-as-names-may-be-in-here none 15 20",
+		"demo/orders none 60 60", "demo/shop changed 15 10",
+	}
+	if diff := cmp.Diff(want, lines); diff != "" {
+		t.Errorf("the plan (-want +got):\n%s", diff)
+	}
+	if len(got.Problems) != 0 {
+		t.Errorf("it fits, and these are its problems: %q", got.Problems)
 	}
 }
