@@ -29,6 +29,8 @@ type manifest struct {
 	file string
 	node *yaml.Node
 	pool poolv1.ConnectionPool
+	// spec is as it is written: a 0 that a pool leaves out is none to the API server.
+	spec map[string]any
 }
 
 // readManifests reads the ConnectionPools of a file, or of the input where it is "-".
@@ -132,6 +134,13 @@ func (m *manifest) decode() []error {
 	if err != nil {
 		return []error{m.at("", err.Error())}
 	}
+	var written struct {
+		Spec map[string]any `json:"spec"`
+	}
+	if err := kjson.UnmarshalCaseSensitivePreserveInts(data, &written); err != nil {
+		return []error{m.at("", err.Error())}
+	}
+	m.spec = written.Spec
 	var faults []error
 	for _, err := range strict {
 		faults = append(faults, m.at(quoted(err.Error()), err.Error()))

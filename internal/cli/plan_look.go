@@ -14,6 +14,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
@@ -52,38 +54,56 @@ func (s *session) rehearse(ctx context.Context, manifests []manifest) ([]planned
 
 func (s *session) rehearseOne(ctx context.Context, m manifest) (*planned, error) {
 	strict := client.WithFieldValidation(s.client, metav1.FieldValidationStrict)
-	one := &planned{manifest: m, before: &poolv1.ConnectionPool{}, after: bare(m.pool)}
-	err := s.client.Get(ctx, client.ObjectKeyFromObject(one.after), one.before)
-	if client.IgnoreNotFound(err) != nil {
+	sent := m.unstructured()
+	before := &poolv1.ConnectionPool{}
+	err := s.client.Get(ctx, client.ObjectKeyFromObject(sent), before)
+	switch {
+	case apierrors.IsNotFound(err):
+		before = nil
+		err = strict.Create(ctx, sent, client.DryRunAll)
+	case err != nil:
 		return nil, fmt.Errorf("reading ConnectionPool %s: %w", m.pool.Name, err)
+	default:
+		if _, written := m.spec["replicas"]; !written && before.Spec.Replicas != nil {
+			m.spec["replicas"] = int64(*before.Spec.Replicas) // It is an autoscaler's.
+		}
+		sent.SetResourceVersion(before.ResourceVersion)
+		err = strict.Update(ctx, sent, client.DryRunAll)
 	}
 	if err != nil {
-		one.before = nil
-		err = strict.Create(ctx, one.after, client.DryRunAll)
-	} else {
-		if one.after.Spec.Replicas == nil {
-			one.after.Spec.Replicas = one.before.Spec.Replicas // It is an autoscaler's.
-		}
-		one.after.ResourceVersion = one.before.ResourceVersion
-		err = strict.Update(ctx, one.after, client.DryRunAll)
+		return nil, m.turnedDown(err)
 	}
-	switch {
-	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
-		return nil, m.refused(err)
-	case apierrors.IsNotFound(err):
-		return nil, wrong("namespace %s does not exist: create it first", m.pool.Namespace)
-	case err != nil:
-		return nil, fmt.Errorf("having ConnectionPool %s checked without storing it: %w", m.pool.Name, err)
+	after := &poolv1.ConnectionPool{}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(sent.Object, after); err != nil {
+		return nil, fmt.Errorf("reading the checked ConnectionPool %s: %w", m.pool.Name, err)
 	}
-	return one, nil
+	after.Status = poolv1.ConnectionPoolStatus{} // It is of the server that the pool has now.
+	return &planned{manifest: m, before: before, after: after}, nil
 }
 
-// bare is what of an object a person has written.
-func bare(pool poolv1.ConnectionPool) *poolv1.ConnectionPool {
-	return &poolv1.ConnectionPool{
-		ObjectMeta: metav1.ObjectMeta{Namespace: pool.Namespace, Name: pool.Name, Labels: pool.Labels, Annotations: pool.Annotations},
-		Spec:       pool.Spec,
+// turnedDown is why the API server would not store the pool.
+func (m *manifest) turnedDown(err error) error {
+	switch {
+	case apierrors.IsInvalid(err), apierrors.IsBadRequest(err):
+		return m.refused(err)
+	case apierrors.IsNotFound(err):
+		return wrong("namespace %s does not exist: create it first", m.pool.Namespace)
 	}
+	return fmt.Errorf("having ConnectionPool %s checked without storing it: %w", m.pool.Name, err)
+}
+
+// unstructured is what of the object a person has written.
+func (m *manifest) unstructured() *unstructured.Unstructured {
+	if m.spec == nil {
+		m.spec = map[string]any{}
+	}
+	object := &unstructured.Unstructured{Object: map[string]any{"spec": m.spec}}
+	object.SetGroupVersionKind(poolv1.SchemeGroupVersion.WithKind("ConnectionPool"))
+	object.SetNamespace(m.pool.Namespace)
+	object.SetName(m.pool.Name)
+	object.SetLabels(m.pool.Labels)
+	object.SetAnnotations(m.pool.Annotations)
+	return object
 }
 
 // locate finds the server of each pool: the one it has, the one that another pool finds

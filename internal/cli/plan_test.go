@@ -188,6 +188,7 @@ func planBadFiles(t *testing.T, s *stage) {
 		"no YAML":                       {"a: b: c", "pools.yaml: yaml: mapping values are not allowed", exitUsage},
 		"an unknown field":              {replaced("minimum", "least"), `pools.yaml:14: unknown field "spec.serverConnections.least"`, exitUsage},
 		"a text for a number":           {replaced("replicas: 2", "replicas: two"), "pools.yaml:9: spec.replicas is string and must be a whole number", exitUsage},
+		"a 0 that is none":              {replaced("minimum: 20", "minimum: 0"), "pools.yaml:14: spec.serverConnections.minimum: Invalid value: 0", exitUsage},
 		"a number out of its bounds":    {replaced("replicas: 2", "replicas: 300"), "pools.yaml:9: spec.replicas: Invalid value: 300", exitUsage},
 		"an item of a list":             {replaced("name: b", "name: pgbouncer"), "pools.yaml:12: spec.databases[1].name: Invalid value", exitUsage},
 		"a rule of the whole object":    {replaced("name: new", "name: 1new"), "must start with a letter", exitUsage},
