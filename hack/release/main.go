@@ -27,7 +27,9 @@ type release struct {
 	version        string
 	// registry is where the images will be found; without one the chart leaves it to who installs it.
 	registry string
-	arches   string
+	// baseURL is where the release's files will be found.
+	baseURL string
+	arches  string
 }
 
 // versions as Helm takes them: SemVer 2, without a leading v.
@@ -51,6 +53,7 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&r.bin, "bin", "", "directory of helm, kubectl and images (default: .cache/bin of the repository)")
 	flags.StringVar(&r.version, "version", "", "version, such as 0.1.0")
 	flags.StringVar(&r.registry, "registry", "", "REGISTRY/PATH that the chart and the manifests name")
+	flags.StringVar(&r.baseURL, "base-url", "", "where the files will be (default: the release on GitHub)")
 	flags.StringVar(&r.arches, "arch", "amd64,arm64", "architectures of the images, joined by commas")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -71,6 +74,9 @@ func (r *release) complete() error {
 	}
 	if r.out == "" {
 		r.out = filepath.Join(r.repo, ".cache", "release", r.version)
+	}
+	if r.baseURL == "" {
+		r.baseURL = "https://github.com/poolfleet/poolfleet/releases/download/v" + r.version
 	}
 	if r.bin == "" {
 		r.bin = filepath.Join(r.repo, ".cache", "bin")
@@ -125,7 +131,7 @@ func (r *release) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, step := range []func(context.Context, map[string]string) error{r.chart, r.manifests, r.plugin} {
+	for _, step := range []func(context.Context, map[string]string) error{r.chart, r.manifests, r.plugin, r.krew} {
 		if err := step(ctx, digests); err != nil {
 			return err
 		}

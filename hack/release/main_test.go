@@ -133,6 +133,44 @@ func TestManifestsNameTheImagesByDigest(t *testing.T) {
 	}
 }
 
+func TestKrewsManifestNamesTheArchives(t *testing.T) {
+	r := release{repo: t.TempDir(), out: t.TempDir(), version: "1.2.3", baseURL: "https://example.com/v1.2.3/"}
+	template := filepath.Join(r.repo, "hack", "krew", "poolfleet.yaml")
+	if err := os.MkdirAll(filepath.Dir(template), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(template, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, platform := range platforms {
+		archive := filepath.Join(r.out, pluginName+"_1.2.3_"+strings.ReplaceAll(platform, "/", "_")+".tar.gz")
+		if err := os.WriteFile(archive, []byte("abc"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("# {{NOTHING}}\nversion: \"v{{VERSION}}\"\nuri: \"{{BASE_URL}}/x_{{VERSION}}.tar.gz\"\nsha256: \"{{SHA256_windows_arm64}}\"\n")
+	if err := r.krew(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	// Source of the sum: FIPS 180-2, the example of "abc".
+	want := "version: \"v1.2.3\"\nuri: \"https://example.com/v1.2.3/x_1.2.3.tar.gz\"\n" +
+		"sha256: \"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"\n"
+	if diff := cmp.Diff(want, read(t, filepath.Join(r.out, "krew.yaml"))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	write(read(t, filepath.Join(top, "hack", "krew", "poolfleet.yaml")))
+	if err := r.krew(t.Context(), nil); err != nil {
+		t.Errorf("our own template: %v", err)
+	}
+	write("sha256: {{SHA256_plan9_mips}}\n")
+	if err := r.krew(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "SHA256_plan9_mips") {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestAReleaseIsOfACommitAndMadeOnce(t *testing.T) {
 	dir := t.TempDir()
 	if said, err := exec.CommandContext(t.Context(), "git", "init", "--quiet", dir).CombinedOutput(); err != nil {
