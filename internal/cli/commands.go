@@ -9,6 +9,7 @@ import "github.com/spf13/cobra"
 func commands(env *environment) []*cobra.Command {
 	return []*cobra.Command{
 		newBudgetCommand(env),
+		newDebugBundleCommand(env),
 		newDoctorCommand(env),
 		newEnvCommand(env),
 		newPauseCommand(env),
