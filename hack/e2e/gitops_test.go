@@ -18,6 +18,8 @@ import (
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 )
@@ -89,18 +91,52 @@ func (w *world) chartSettles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := written(t, text)
-	const older = `[{"op": "remove", "path": "/spec/versions/0/additionalPrinterColumns/0"}]`
-	w.kubectl(t, "patch", "crd", "upstreams.poolfleet.dev", "--type=json", "--patch="+older)
-	args := append([]string{"-f", file, "--force-conflicts"}, serverSide...)
+	args := append([]string{"-f", written(t, text), "--force-conflicts"}, serverSide...)
+	older := written(t, olderDefinition(t, text))
+	outdate := func() { // As Helm 4 applies.
+		w.kubectl(t, "apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", older)
+	}
+	outdate()
+	w.install(t)
+	w.noDiff(t, args...)
+	outdate()
 	if said := w.diff(t, args...); !strings.Contains(said, "additionalPrinterColumns") {
 		t.Errorf("a definition of an older release differs in nothing but:\n%s", said)
 	}
 	w.kubectl(t, append([]string{"apply"}, args...)...)
 	w.audit.quietFor(t, 2*time.Second)
 	w.noDiff(t, args...)
-	w.install(t) // Helm still can, where it is asked.
+	w.install(t)
 	w.noDiff(t, args...)
+}
+
+// olderDefinition is the chart's of an Upstream without its columns.
+func olderDefinition(t *testing.T, chart string) string {
+	t.Helper()
+	for _, object := range parse(t, chart) {
+		if object.GetName() != "upstreams.poolfleet.dev" {
+			continue
+		}
+		versions, _, err := unstructured.NestedSlice(object.Object, "spec", "versions")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, version := range versions {
+			if fields, ok := version.(map[string]any); ok {
+				unstructured.RemoveNestedField(fields, "additionalPrinterColumns")
+			}
+		}
+		if err := unstructured.SetNestedSlice(object.Object, versions, "spec", "versions"); err != nil {
+			t.Fatal(err)
+		}
+		text, err := yaml.Marshal(object.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	t.Fatal("the chart has no definition of Upstreams")
+	return ""
 }
 
 // inSync applies a pool and compares it, also after an autoscaler has taken replicas
