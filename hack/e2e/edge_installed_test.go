@@ -15,7 +15,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/coder/websocket"
 	"github.com/google/go-cmp/cmp"
@@ -197,7 +196,7 @@ func (v *visitor) upgradesUnderLoad(t *testing.T) {
 	var group sync.WaitGroup
 	counts := make([]posted, 6)
 	for i := range counts {
-		visitor, rest := v.kept, time.Duration(0)
+		visitor, rest := v.kept, restOfKept
 		if i%2 == 1 {
 			visitor, rest = v.fresh, restOfFresh
 		}

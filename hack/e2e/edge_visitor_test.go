@@ -89,10 +89,15 @@ type posted struct {
 	failures []error
 }
 
-// restOfFresh keeps a client with new connections from using a source port twice within
-// a test: the kernel that translates the Service's address may send the second connection
-// where it sent the first, to a pod that has ended since.
-const restOfFresh = 20 * time.Millisecond
+// Rests between two requests of a client.
+const (
+	// restOfKept leaves several clients below what one address may begin in a second.
+	restOfKept = 5 * time.Millisecond
+	// restOfFresh keeps a client with new connections from using a source port twice within
+	// a test: the kernel that translates the Service's address may send the second connection
+	// where it sent the first, to a pod that has ended since.
+	restOfFresh = 20 * time.Millisecond
+)
 
 // keepPosting sends one request after the other until the context ends, or too many have failed.
 func (v *visitor) keepPosting(ctx context.Context, c *http.Client, rest time.Duration) posted {
