@@ -153,11 +153,24 @@ func (s *PostgresServer) Superuser(t testing.TB) *pgx.Conn {
 func (s *PostgresServer) Connect(t testing.TB, user, password, database string) *pgx.Conn {
 	t.Helper()
 	conn, err := pgx.ConnectConfig(t.Context(), s.Config(user, password, database))
+	for begun := time.Now(); isFull(err) && time.Since(begun) < roomTimeout; {
+		time.Sleep(time.Millisecond)
+		conn, err = pgx.ConnectConfig(t.Context(), s.Config(user, password, database))
+	}
 	if err != nil {
 		t.Fatalf("connecting to PostgreSQL as %s: %v", user, err)
 	}
 	t.Cleanup(func() { _ = conn.Close(context.Background()) })
 	return conn
+}
+
+// roomTimeout is for backends of connections that were closed or refused: each takes a
+// place until its process has ended.
+const roomTimeout = 10 * time.Second
+
+func isFull(err error) bool {
+	said, _ := errors.AsType[*pgconn.PgError](err)
+	return said != nil && said.Code == "53300" // too_many_connections
 }
 
 // Exec runs statements as the superuser in the database postgres, one by one.
