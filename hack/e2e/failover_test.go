@@ -9,6 +9,8 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -155,6 +157,7 @@ func (f *failover) switchesOver(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.promote(t)
+		f.awaitWay(t)
 		f.change(t, f.pool, func() { f.pool.Spec.State = poolv1.PoolRunning })
 		t.Logf("stopped, promoted and switched in %.1f s", time.Since(paused).Seconds())
 		f.awaitServer(t, f.pool, f.primary)
@@ -172,6 +175,21 @@ func (f *failover) promote(t *testing.T) {
 	f.standby.run(t, "select pg_promote()")
 	f.primary, f.standby = f.standby, f.primary
 	f.lead(t, f.primaries, f.primary)
+}
+
+// awaitWay waits until the primaries' Service leads to the new one, as whoever resumes
+// does: a login that finds nobody has those turned away who wait.
+func (f *failover) awaitWay(t *testing.T) {
+	t.Helper()
+	one, err := url.Parse(f.direct)
+	if err != nil {
+		t.Fatal("the server's URL is malformed")
+	}
+	one.Host = net.JoinHostPort(f.primaries.Name+"."+f.primaries.Namespace+".svc", "5432")
+	eventually(t, "the primaries' Service leads to the new one", func() error {
+		_, err := f.query(t.Context(), one.String(), "create temporary table writable ()")
+		return err
+	})
 }
 
 // awaitPromotionTold waits until the pool of the standby has said that its server is

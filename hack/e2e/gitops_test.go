@@ -82,6 +82,9 @@ func TestGitOps(t *testing.T) {
 	t.Run("a pool applied server-side", func(t *testing.T) { s.inSync(t, "server-side", gitManager, serverSide) })
 	t.Run("a pool applied by the client", func(t *testing.T) { s.inSync(t, "client-side", "kubectl-client-side-apply", clientSide) })
 	t.Run("the administrator's word on a server", s.upstreamInSync)
+	if err := w.chart.Uninstall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // chartSettles applies the rendered chart over what Helm has installed, as Argo CD does
@@ -193,7 +196,10 @@ func (s *story) upstreamInSync(t *testing.T) {
 	if owners := ownersOfSpec(t, s.upstreamOf(t, s.pool).ManagedFields); !slices.Equal(owners, []string{gitManager}) {
 		t.Errorf("the Upstream's spec belongs to %v", owners)
 	}
+	upstream := s.upstreamOf(t, s.pool)
 	s.remove(t, s.pool)
+	s.delete(t, upstream) // With a spec it stays when its last pool has gone.
+	eventually(t, "the Upstream is gone", func() error { return absent(t, s.world, upstream) })
 }
 
 // noDiff fails where kubectl, and so Argo CD, would find something to apply.

@@ -53,6 +53,10 @@ func TestNewcomer(t *testing.T) {
 			t.Errorf("the newcomer does not see %q in\n%s", want, said)
 		}
 	}
+	w.remove(t, aPool(namespace, "shop"))
+	if err := w.chart.Uninstall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestPages pastes the commands of pages about a pool that runs, in whose namespace the
@@ -78,6 +82,10 @@ func TestPages(t *testing.T) {
 			w.paste(t, dir, strings.ReplaceAll(commands, "upstream db.example.com", "upstream "+s.pool.Status.Upstream.Name))
 			s.awaitReady(t, s.pool)
 		})
+	}
+	s.remove(t, s.pool)
+	if err := w.chart.Uninstall(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -36,6 +36,7 @@ func TestPlugin(t *testing.T) {
 	t.Run("plan says what fits", s.pluginPlan)
 	t.Run("bad input is refused", s.pluginRefuses)
 	stop()
+	s.remove(t, s.pool)
 	if err := s.chart.Uninstall(t.Context()); err != nil {
 		t.Fatal(err)
 	}
