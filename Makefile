@@ -72,14 +72,25 @@ cluster-down: ## Stop the local cluster and remove every trace of it from the ho
 GOTEST := $(CURDIR)/$(BIN)/gotestsum
 
 .PHONY: test
-test: check-packages $(BIN)/gotestsum $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-prometheus $(STAMPS)/accelerate-legacy $(STAMPS)/postgres-versions $(STAMPS)/localcluster ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
+test: test-operator test-races test-modules ## Unit and integration tests, with real PostgreSQL, PgBouncer and API server
+
+TEST_NEEDS := check-packages $(BIN)/gotestsum $(STAMPS)/rootfs-pgbouncer $(STAMPS)/rootfs-prometheus $(STAMPS)/accelerate-legacy $(STAMPS)/postgres-versions $(STAMPS)/localcluster
+
+.PHONY: test-operator
+test-operator: $(TEST_NEEDS)
 	$(STEP) "Testing the operator" --expect "about 2 minutes after the first build" -- $(GOTEST) --format pkgname -- -timeout 20m ./...
+
+.PHONY: test-races
+test-races: $(TEST_NEEDS)
 	$(STEP) "Looking for data races where no Kubernetes code is linked" -- hack/race.sh
-	$(STEP) "Testing hack/tools" -- go -C hack/tools test ./...
-	$(STEP) "Testing hack/gitops" --expect "3 minutes the first time" -- go -C hack/gitops test ./...
-	$(STEP) "Testing hack/images" -- go -C hack/images test -tags rootfs ./...
-	$(STEP) "Testing hack/release" -- go -C hack/release test ./...
-	$(STEP) "Testing hack/localcluster" -- go -C hack/localcluster test ./...
+
+# Modules of their own: none of what they need is a dependency of the operator.
+MODULES := tools gitops images release localcluster
+.PHONY: test-modules $(MODULES:%=test-hack-%)
+test-modules: $(MODULES:%=test-hack-%)
+
+$(MODULES:%=test-hack-%): test-hack-%: $(TEST_NEEDS)
+	$(STEP) "Testing hack/$*" --expect "3 minutes the first time" -- go -C hack/$* test -tags rootfs ./...
 
 .PHONY: e2e
 e2e: cluster-up images $(BIN)/demo $(BIN)/kubectl-poolfleet $(BIN)/gotestsum $(STAMPS)/node-client $(STAMPS)/rootfs-postgres ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests

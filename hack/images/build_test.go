@@ -55,7 +55,7 @@ func TestUnusableCommandLinesAreRefusedBeforeAnyWork(t *testing.T) {
 	}{
 		"an unknown set": {
 			func() error { return runRootfs(t.Context(), []string{"--set", "nonesuch", "--out", t.TempDir()}) },
-			"one of node, nodejs, pgbouncer, postgres, static",
+			"one of node, nodejs, pgbouncer, postgres, prometheus, static",
 		},
 		"an unknown architecture": {
 			func() error {
