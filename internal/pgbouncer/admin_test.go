@@ -36,8 +36,13 @@ func TestTheConsoleTakesEveryCommand(t *testing.T) {
 		}
 		return names
 	}
-	if done, err := admin.ReconnectBetweenLogins(ctx, database); !done || err != nil {
-		t.Errorf("reconnected: %t, %v", done, err)
+	if none, err := admin.AwaitNoLogins(ctx, 0); !none || err != nil {
+		t.Errorf("no login is in flight: %t, %v", none, err)
+	}
+	for _, name := range []string{database, ""} {
+		if err := admin.Reconnect(ctx, name); err != nil {
+			t.Errorf("reconnecting %q: %v", name, err)
+		}
 	}
 	if n, err := admin.EndReplication(ctx); n != 0 || err != nil {
 		t.Errorf("ended %d, %v", n, err)

@@ -59,6 +59,13 @@ const LoginRetrySetting = "server_login_retry"
 // LoginRetry is the LoginRetrySetting that the files hold.
 func (c Config) LoginRetry() time.Duration { return c.seconds(LoginRetrySetting) }
 
+// LifetimeSetting is the age, in seconds, from which PgBouncer closes server
+// connections that are idle or released.
+const LifetimeSetting = "server_lifetime"
+
+// ServerLifetime is the LifetimeSetting that the files hold.
+func (c Config) ServerLifetime() time.Duration { return c.seconds(LifetimeSetting) }
+
 // QueryWait is how long a client waits for a server connection
 // (query_wait_timeout); 0 is without end.
 func (c Config) QueryWait() time.Duration { return c.seconds("query_wait_timeout") }

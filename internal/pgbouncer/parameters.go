@@ -51,7 +51,7 @@ var allowed = map[string]check{
 	"server_connect_timeout":    seconds(1, 3600),
 	"server_fast_close":         boolean,
 	"server_idle_timeout":       seconds(0, 86400),
-	"server_lifetime":           seconds(10, 604800), // 0 would log in anew for every transaction.
+	LifetimeSetting:             seconds(10, 604800), // 0 would log in anew for every transaction.
 	"server_login_retry":        seconds(0.2, 60),
 	"server_reset_query":        line,
 	"server_reset_query_always": boolean,

@@ -81,7 +81,9 @@ type Rendering struct {
 	// RoleLimits are the most that each role may have of a database's limit, where
 	// clients are roles of their own. A database that is not there has none.
 	RoleLimits Limits
-	Paths      Paths
+	// Shedding are the databases that Admin.Shed closes connections of; empty is all.
+	Shedding map[string]bool
+	Paths    Paths
 	// Peers hand on each other's cancel requests.
 	Peers Peers
 	// ClientIdleTimeout stands in for that of Config, in seconds; empty does not.
@@ -190,6 +192,9 @@ func (r Rendering) connection(db Database, limit int32) string {
 		word("password", server.Password)
 	}
 	fmt.Fprintf(&words, " pool_size=%d max_db_connections=%d", min(limit, cmp.Or(r.RoleLimits[db.Name], limit)), limit)
+	if len(r.Shedding) > 0 && !r.Shedding[db.Name] {
+		fmt.Fprintf(&words, " %s=%d", LifetimeSetting, int64(r.Config.ServerLifetime().Seconds()))
+	}
 	word("connect_query", r.Config.ConnectQuery)
 	return words.String()
 }

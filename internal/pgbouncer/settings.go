@@ -99,7 +99,7 @@ var constants = map[string]string{
 	// be kept awake by us.
 	"server_connect_timeout": "15",
 	"server_idle_timeout":    "60",
-	"server_lifetime":        "3600",
+	LifetimeSetting:          "3600",
 	LoginRetrySetting:        "1",
 
 	// After a failover the server's name leads elsewhere, or nowhere for a moment.

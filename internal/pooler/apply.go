@@ -142,6 +142,8 @@ func (s *Supervisor) converge(ctx context.Context, want order) error {
 	switch {
 	case s.running.doc.revision != want.doc.revision || !maps.Equal(next, s.running.limits):
 		return s.apply(ctx, want, next)
+	case s.upheaval.frozen:
+		return s.thaw(ctx)
 	case !maps.Equal(next, want.limits):
 		return nil // Look again at the next tick.
 	}
@@ -157,11 +159,12 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 		}
 	}
 	s.relay.forget()
+	s.lower(limits)
 	err := s.write(pgbouncer.Rendering{Config: want.doc.PgBouncer, Limits: limits})
 	if err != nil {
 		return s.refuse(want, err)
 	}
-	switch done, err := s.reloadTo(ctx, want); {
+	switch done, err := s.reloadTo(ctx, want, limits); {
 	case !done:
 		return err // Look again at the next tick.
 	case err != nil:
@@ -170,9 +173,6 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 	s.sweep()
 	if err := s.verify(ctx, limits); err != nil {
 		return err
-	}
-	if lowers(s.running.limits, limits) {
-		s.shrink = shrink{since: time.Now(), left: maps.Clone(limits)}
 	}
 	s.passwords.replaced(cmp.Or(s.running.doc, want.doc), want.doc, s.relay.wrongPasswords())
 	s.running = applied{doc: want.doc, limits: limits}
@@ -185,7 +185,11 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 // reload makes PgBouncer read its files, and forget what else it was told.
 func (s *Supervisor) reload(ctx context.Context) error {
 	s.retries.inForce = 0
-	return s.tally.reloaded(s.admin.Reload(ctx))
+	err := s.tally.reloaded(s.admin.Reload(ctx))
+	if err == nil {
+		s.upheaval.frozen = false
+	}
+	return err
 }
 
 func (s *Supervisor) failReload(ctx context.Context, want order, err error) error {

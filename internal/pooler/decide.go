@@ -97,7 +97,7 @@ func (o order) split() order {
 // sinks comes first. Then those that rise get what has been let go, so that the
 // databases together never have more than the grant allows.
 func step(inForce, want pgbouncer.Limits, current map[string]int32) pgbouncer.Limits {
-	if lowers(inForce, want) {
+	if len(lowered(inForce, want)) > 0 {
 		return pgbouncer.Lower(inForce, want)
 	}
 	held := map[string]int32{}

@@ -97,7 +97,7 @@ func TestNoStepOnTheWayAllowsMoreThanTheGrants(t *testing.T) {
 		{pgbouncer.Limits{"a": 9}, pgbouncer.Limits{"a": 1}},
 	} {
 		first := step(c.from, c.to, nil)
-		if lowers(first, c.from) && lowers(c.from, first) {
+		if len(lowered(first, c.from)) > 0 && len(lowered(c.from, first)) > 0 {
 			t.Errorf("%v to %v: the first step %v raises and lowers", c.from, c.to, first)
 		}
 		if last := step(first, c.to, nil); cmp.Diff(c.to, last) != "" {

@@ -6,6 +6,7 @@ package pooler
 import (
 	"context"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
@@ -108,14 +109,22 @@ func (f fairness) parts(sample pgbouncer.Sample, limits pgbouncer.Limits, now ti
 // the time would not be closed otherwise.
 func (s *Supervisor) giveUp(ctx context.Context) error {
 	for name := range s.fairness.left {
-		ran, err := s.admin.ReconnectBetweenLogins(ctx, name)
-		if ran {
+		if inLogin(*s.sample, name) {
+			continue
+		}
+		done, err := s.reconnect(ctx, name, false)
+		if done {
 			delete(s.fairness.left, name)
-			s.upheaval.last = time.Now()
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func inLogin(sample pgbouncer.Sample, database string) bool {
+	return slices.ContainsFunc(sample.Pools, func(pool pgbouncer.PoolState) bool {
+		return pool.Database == database && pool.InLogin > 0
+	})
 }

@@ -18,6 +18,7 @@ func (s *Supervisor) write(rendering pgbouncer.Rendering) error {
 	s.relay.hide(rendering.Config.Secrets())
 	rendering.Paths = s.Options.paths()
 	rendering.RoleLimits = s.fairness.limits
+	rendering.Shedding = s.shrink.of
 	rendering.Config.Server.Password = s.passwords.inFiles(rendering.Config.Server.Password)
 	rendering.Config.Paused = rendering.Config.Paused || s.patience.held
 	rendering.Peers = s.peering.want

@@ -33,9 +33,9 @@ func (s *Supervisor) follow(ctx context.Context) error {
 		return nil
 	}
 	late := time.Since(due[0]) > longestForGap
-	done, err := s.admin.ReconnectAll(ctx, late)
+	done, err := s.reconnect(ctx, "", late)
 	if done {
-		s.upheaval.reconnects, s.upheaval.last = due[1:], time.Now()
+		s.upheaval.reconnects = due[1:]
 		s.Log.Info("the server's name leads to another server; connections to the one before are replaced", "left", len(due)-1)
 	}
 	return err

@@ -5,6 +5,7 @@ package pooler
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -15,8 +16,8 @@ const (
 	// longestForGap is how long a change waits for a moment without logins. Where
 	// there is none it is made all the same.
 	longestForGap = 3 * time.Second
-	// gapLook is how much of that is spent without a pause.
-	gapLook = 200 * time.Millisecond
+	// longestStill is how much of that is spent at a stretch.
+	longestStill = time.Second
 	// quickTime is how long logins are tried again after quickRetry, once PgBouncer
 	// was told something that aborts those it had in flight.
 	quickTime  = 2 * time.Second
@@ -33,6 +34,8 @@ type upheaval struct {
 	last time.Time
 	// reconnects are when it is to replace all server connections.
 	reconnects []time.Time
+	// frozen says that its limits may be lower than those that are to be in force.
+	frozen bool
 }
 
 // quicken is the interval between logins in place of the one that refusals ask for
@@ -63,7 +66,7 @@ func dirties(before, after pgbouncer.Config) bool {
 
 // reloadTo makes PgBouncer read the files of want. Where they close its connections
 // that is done when no login is in flight; done is false where it has to be tried again.
-func (s *Supervisor) reloadTo(ctx context.Context, want order) (done bool, err error) {
+func (s *Supervisor) reloadTo(ctx context.Context, want order, limits pgbouncer.Limits) (done bool, err error) {
 	if s.running.doc != nil && moved(s.running.doc.PgBouncer.Server, want.doc.PgBouncer.Server) {
 		s.upheaval.reconnects = reconnects(time.Now(), want.doc.PgBouncer)
 	}
@@ -76,14 +79,56 @@ func (s *Supervisor) reloadTo(ctx context.Context, want order) (done bool, err e
 		s.upheaval.since = now
 	}
 	if now.Sub(s.upheaval.since) < longestForGap {
-		done, err = s.admin.ReloadBetweenLogins(ctx, gapLook)
-	} else {
-		done, err = true, s.admin.Reload(ctx)
+		if still, err := s.still(ctx); err != nil || !still {
+			return false, err
+		}
+		if err := s.write(pgbouncer.Rendering{Config: want.doc.PgBouncer, Limits: limits}); err != nil {
+			return false, err
+		}
 	}
-	if done {
-		_ = s.tally.reloaded(err)
-		s.retries.inForce = 0
-		s.upheaval.since, s.upheaval.last = time.Time{}, time.Now()
+	s.upheaval.since, s.upheaval.last = time.Time{}, time.Now()
+	return true, s.reload(ctx)
+}
+
+// still lets no login begin until PgBouncer reads its files again, and waits until none
+// is in flight: every limit is 1 until then, so a database that has a connection opens
+// no other. Those that it has stay in use. Where still is false it is as it was.
+func (s *Supervisor) still(ctx context.Context) (still bool, err error) {
+	ones := pgbouncer.Limits{}
+	for name := range s.running.limits {
+		ones[name] = 1
 	}
-	return done, err
+	if err := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: ones}); err != nil {
+		return false, err
+	}
+	if err = s.reload(ctx); err == nil {
+		still, err = s.admin.AwaitNoLogins(ctx, longestStill)
+	}
+	s.upheaval.frozen = true
+	if !still {
+		err = errors.Join(err, s.thaw(ctx))
+	}
+	return still, err
+}
+
+// thaw puts the limits in force again that are to be.
+func (s *Supervisor) thaw(ctx context.Context) error {
+	if err := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits}); err != nil {
+		return err
+	}
+	return s.reload(ctx)
+}
+
+// reconnect has the connections of a database replaced as they are released, or of all
+// where it is empty. A login in flight is aborted only in spite.
+func (s *Supervisor) reconnect(ctx context.Context, database string, inSpite bool) (done bool, err error) {
+	if !inSpite {
+		if still, err := s.still(ctx); err != nil || !still {
+			return false, err
+		}
+	}
+	if err = s.admin.Reconnect(ctx, database); err == nil {
+		s.upheaval.last = time.Now()
+	}
+	return err == nil, errors.Join(err, s.thaw(ctx))
 }

@@ -34,8 +34,8 @@ const (
 	tryAtOnce = 10 * time.Millisecond
 )
 
-// hold keeps clients waiting when the last server connection is lost, until a login
-// works: the server restarts, or has another password. A login that the server
+// hold keeps clients waiting when the last server connection is lost, and at the end of
+// a pause, until a login works: the server restarts, or has another password. A login that the server
 // refuses makes PgBouncer turn away all who wait while it has no other connection,
 // and all who come until one succeeds. So it pauses, and we log in by ourselves: it
 // has no connection that this could be one too many beside. It lasts no longer than

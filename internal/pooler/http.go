@@ -191,7 +191,7 @@ func (v state) account(sample pgbouncer.Sample) contract.Status {
 
 // stillAbove counts anew what was waited for at the last tick.
 func stillAbove(letting *contract.LettingGo, sample pgbouncer.Sample) *contract.LettingGo {
-	over := sum(above(sample))
+	over := sum(above(sample.Databases))
 	if letting == nil || over == 0 {
 		return nil
 	}

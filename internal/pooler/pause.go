@@ -5,6 +5,7 @@ package pooler
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
@@ -29,16 +30,42 @@ func (s *Supervisor) pause(ctx context.Context) error {
 	switch {
 	case cfg.Paused && !s.sample.Paused:
 		p.held = true
-		return s.admin.PauseAll(ctx)
+		return s.beginPause(ctx)
 	case cfg.Paused:
 		p.held = true
 	case s.hold.on(): // It is for lookOut to end.
+		p.resumed = time.Now()
 	case s.sample.Paused:
 		p.held, p.resumed = true, time.Now()
-		return s.admin.ResumeAll(ctx)
+		return s.endPause(ctx)
 	case p.held && p.over(*s.sample, cfg, time.Now()):
 		return s.hurry(ctx)
 	}
+	return nil
+}
+
+// beginPause aborts no login, if none is slow: after the pause PgBouncer would take that
+// for a server that refuses, until a login works.
+func (s *Supervisor) beginPause(ctx context.Context) error {
+	still, err := s.still(ctx)
+	if err != nil {
+		return err
+	}
+	err = s.admin.PauseAll(ctx)
+	if still {
+		err = errors.Join(err, s.thaw(ctx))
+	}
+	return err
+}
+
+// endPause goes on when a login works: whoever has paused a pool to change its server
+// may be early. Where nobody waits, or each client logs in for itself, that is at once.
+func (s *Supervisor) endPause(ctx context.Context) error {
+	if !s.oneLogin() {
+		return s.admin.ResumeAll(ctx)
+	}
+	now := time.Now()
+	s.hold = hold{since: now, wanted: now.Add(-wantedFor), next: now, seen: s.relay.losses(), had: s.hold.had}
 	return nil
 }
 

@@ -76,6 +76,26 @@ func TestAServerIsRestartedInsideAPauseWithoutAFailure(t *testing.T) {
 	}
 }
 
+func TestAPauseThatEndsBeforeTheServerIsBackFailsNobody(t *testing.T) {
+	server := aServer(t)
+	p := aPod(t).start()
+	cfg := aConfig(server)
+	p.grant(1, 4, p.config(cfg))
+	p.runs(1, 4)
+	clients, leave := p.load(20, "select pg_sleep(0.002)", "shop"), p.visitors(3)
+	defer leave()
+	clients.goesOn(t)
+	p.pause(2, 4, cfg)
+	server.Stop(t)
+	p.grant(3, 4, p.config(cfg))
+	p.await("it goes on", func(s contract.Status) bool { return s.Gen == 3 && !s.Paused })
+	time.Sleep(1500 * time.Millisecond)
+	server.Start(t)
+	clients.goesOn(t)
+	leave()
+	clients.end(t)
+}
+
 // goesOn waits until some more queries have been run.
 func (l *load) goesOn(t *testing.T) {
 	t.Helper()

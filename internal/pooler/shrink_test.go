@@ -6,11 +6,14 @@ package pooler_test
 import (
 	"context"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/poolfleet/poolfleet/internal/budget"
 	"github.com/poolfleet/poolfleet/internal/contract"
 	"github.com/poolfleet/poolfleet/internal/testenv"
 )
@@ -109,6 +112,90 @@ func TestADatabaseGetsOnlyWhatAnotherHasLetGo(t *testing.T) {
 	}
 	if highest["third"] < 4 {
 		t.Errorf("the new database got %d server connections, want its 4", highest["third"])
+	}
+}
+
+// others open connections for as long as the server has fewer than most, until stopped.
+type others struct {
+	taken atomic.Int64
+	full  atomic.Bool
+	stop  func()
+}
+
+func takeAllThatIsFree(t *testing.T, server *testenv.PostgresServer, most int) *others {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &others{}
+	var taking sync.WaitGroup
+	for range 4 {
+		monitor := server.Superuser(t)
+		taking.Go(func() {
+			for ctx.Err() == nil {
+				var have int
+				err := monitor.QueryRow(context.Background(), "select count(*) from pg_stat_activity where datid > 0 and usesysid > 0").Scan(&have)
+				if err != nil {
+					t.Errorf("counting: %v", err)
+					return
+				}
+				o.full.Store(have >= most)
+				if have < most {
+					_ = server.Superuser(t)
+					o.taken.Add(1)
+				}
+			}
+		})
+	}
+	o.stop = func() { cancel(); taking.Wait() }
+	return o
+}
+
+// visitors come, ask once and go, without pause until stopped.
+func (p *pod) visitors(count int) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var visits sync.WaitGroup
+	for range count {
+		visits.Go(func() {
+			for ctx.Err() == nil {
+				conn, err := p.client("shop")
+				if err == nil {
+					_, err = conn.Exec(context.Background(), "select pg_sleep(0.01)")
+					_ = conn.Close(context.Background())
+				}
+				if err != nil {
+					p.t.Errorf("a visitor: %v", err)
+				}
+			}
+		})
+	}
+	return func() { cancel(); visits.Wait() }
+}
+
+func TestAPoolThatShrinksKeepsWhatItIsLeftThoughOthersTakeAllThatIsFree(t *testing.T) {
+	const most, before, after = 36, 24, 8
+	server := aServer(t)
+	cfg := aConfig(server)
+	cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Withheld: 100 - most})
+	p := aPod(t).start()
+	revision := p.config(cfg)
+	p.grant(1, before, revision)
+	p.runs(1, before)
+	clients := p.load(40, "select pg_sleep(0.02)", "shop")
+	eventually(t, "the pool is full", func() bool { s, _ := p.status(); return s.Current == before })
+	others := takeAllThatIsFree(t, server, most)
+	defer others.stop()
+	eventually(t, "nothing is free", others.full.Load)
+	leave := p.visitors(5)
+	defer leave()
+	p.grant(2, after, revision)
+	p.settled(2, after)
+	eventually(t, "others have what it let go of", others.full.Load)
+	clients.goesOn(t)
+	leave()
+	clients.end(t)
+	s, _ := p.status()
+	t.Logf("it has %d server connections of %d, and was refused %d", s.Current, after, s.Refused)
+	if s.Current < after/2 { // A machine that stalls for a moment costs it one or two.
+		t.Errorf("it has %d server connections left of %d", s.Current, after)
 	}
 }
 
