@@ -71,6 +71,7 @@ func (s *Supervisor) launch(ctx context.Context, want order) error {
 	s.sweep()
 	s.Log.Info("PgBouncer runs", "pid", process.cmd.Process.Pid)
 	s.hold, s.fairness = hold{seen: s.relay.losses()}, fairness{left: map[string]bool{}}
+	s.revival = revival{seen: s.relay.failures()}
 	s.passwords.replaced(nil, want.doc, s.relay.wrongPasswords())
 	s.running = applied{doc: want.doc, limits: want.limits}
 	return s.confirm(ctx, want)
@@ -184,7 +185,7 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 
 // reload makes PgBouncer read its files, and forget what else it was told.
 func (s *Supervisor) reload(ctx context.Context) error {
-	s.retries.inForce = 0
+	s.retries.inForce, s.revival.on, s.revival.turn = 0, false, time.Time{}
 	err := s.tally.reloaded(s.admin.Reload(ctx))
 	if err == nil {
 		s.upheaval.frozen = false

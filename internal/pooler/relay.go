@@ -38,6 +38,8 @@ type relay struct {
 	// wrong are the logins that the server refused for the password, lost the
 	// connections that it closed or refused.
 	wrong, lost int64
+	// failed are the signs that PgBouncer's last login has failed.
+	failed int64
 	// woken is told of those that are lost.
 	woken chan struct{}
 	// complaints are the last errors and warnings that are about no connection, for
@@ -63,6 +65,8 @@ var (
 	// PgBouncer's server.c (server_proto, handle_server_work, handle_server_startup).
 	lost = regexp.MustCompile(`pooler error: server conn crashed\?|got packet 'E' from server when not linked|server login failed: |` +
 		`login has been failing, cached error: (connect failed|password authentication failed|the database system is)`)
+	// loginFailed is a login that failed, or a client that was turned away for one.
+	loginFailed = regexp.MustCompile(`(S: |server )login failed: |login has been failing|error while executing exec_on_query: FATAL`)
 	// noRoom is a login that the server refused because it has no room: admission
 	// ended it, or the server did, with SQLSTATE 53300. PgBouncer passes on the
 	// server's words alone, so servers that do not speak English are not understood.
@@ -119,6 +123,9 @@ func (r *relay) line(text string) {
 		r.wrong++
 		lines = 1
 	}
+	if loginFailed.MatchString(message) {
+		r.failed++
+	}
 	if lost.MatchString(message) && !noRoom.MatchString(message) {
 		r.lost++
 		for _, later := range soon { // PgBouncer closes it after its words.
@@ -170,6 +177,13 @@ func (r *relay) losses() int64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.lost
+}
+
+// failures are the signs that the last login has failed.
+func (r *relay) failures() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failed
 }
 
 // wake makes the supervisor look at once.

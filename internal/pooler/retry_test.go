@@ -165,6 +165,56 @@ func TestARefusedLoginSucceedsOnceThereIsRoom(t *testing.T) {
 	}
 }
 
+// sawAnother says that the pooler has a connection that is none of before.
+func sawAnother(t *testing.T, server *testenv.PostgresServer, before map[uint32]bool) bool {
+	t.Helper()
+	for pid := range pids(t, server) {
+		if !before[pid] {
+			return true
+		}
+	}
+	return false
+}
+
+func TestARefusalOfLongAgoTurnsNobodyAway(t *testing.T) {
+	t.Parallel()
+	server := aServer(t)
+	p := aPod(t).start()
+	cfg := aConfig(server)
+	cfg.Parameters = map[string]string{"server_idle_timeout": "2", "query_wait_timeout": "1"}
+	p.grant(1, 5, p.config(cfg))
+	p.runs(1, 5)
+	conn, err := p.client("shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tx, err := conn.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := pids(t, server)
+	server.Exec(t, "alter role app connection limit 1")
+	if err := <-p.asks(); err == nil {
+		t.Error("a query was answered for which there was no room")
+	}
+	server.Exec(t, "alter role app connection limit -1")
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a login has succeeded since, though nobody asks for one", func() bool { return sawAnother(t, server, before) })
+	p.await("it has closed its connections", func(s contract.Status) bool { return s.Current == 0 })
+	for range 3 { // The first to come are served, and those beside them.
+		var answers []<-chan error
+		for range 5 {
+			answers = append(answers, p.knocks())
+		}
+		for _, answer := range answers {
+			expectAnswer(t, answer)
+		}
+		p.await("it has closed its connections", func(s contract.Status) bool { return s.Current == 0 })
+	}
+}
+
 func TestAServerThatRestartsWhileItHasNoRoomIsTriedAtOnce(t *testing.T) {
 	t.Parallel()
 	p, server, _, _ := admissionFull(t)

@@ -51,6 +51,7 @@ type Supervisor struct {
 	demand    demand
 	letting   *contract.LettingGo
 	retries   retries
+	revival   revival
 	passwords passwords
 	hold      hold
 	fairness  fairness
@@ -189,7 +190,7 @@ func (s *Supervisor) Step(ctx context.Context) {
 		err = errors.Join(s.pause(ctx), s.join(ctx))
 	}
 	if err == nil {
-		err = s.pace(ctx)
+		err = errors.Join(s.pace(ctx), s.revive(ctx))
 	}
 	if err = errors.Join(unseen, err); err != nil {
 		s.problem = s.safe(err)
