@@ -54,6 +54,11 @@ func (x *examination) tls(ctx context.Context) finding {
 	if len(x.visits) == 0 {
 		return noted("no pooler could be reached from here, so connecting is not tried: %s", strings.Join(unreached, "; ")).ends()
 	}
+	return x.handshakes(to)
+}
+
+// handshakes says how TLS went with those that were reached.
+func (x *examination) handshakes(to login) finding {
 	if v, failed := x.firstError(func(v visit) error { return v.handshake }); failed != nil {
 		return fault("Look at status.tls and at who signed the certificate: the published ca.crt has to be its authority",
 			"TLS with pod %s: %v", v.pod, failed).ends()
@@ -113,21 +118,26 @@ func (s *session) visit(ctx context.Context, to login, pod client.ObjectKey) vis
 		return v
 	}
 	defer closer()
+	v.pay(ctx, to, port)
+	return v
+}
+
+// pay connects to a port of this machine that leads to the pooler.
+func (v *visit) pay(ctx context.Context, to login, port uint16) {
 	conn, err := connect(ctx, to, port)
 	switch {
 	case errors.Is(err, errHandshake):
 		v.handshake = err
-		return v
+		return
 	case err != nil:
 		v.login = err
-		return v
+		return
 	}
 	defer func() { _ = conn.Close(ctx) }()
 	if secure, ok := conn.Conn().(*tls.Conn); ok {
 		v.certificate = secure.ConnectionState().PeerCertificates[0]
 	}
 	_, v.query = conn.Exec(ctx, "select 1").ReadAll()
-	return v
 }
 
 // connect connects to a port of this machine as if it were the login's host.
