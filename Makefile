@@ -167,7 +167,7 @@ release: check-packages $(BIN)/images $(BIN)/release $(STAMPS)/localcluster ## I
 ##@ Develop
 
 .PHONY: generate
-generate: $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/chartgen ## Write deepcopy, apply configurations, CRDs, RBAC, chart parts and the API reference
+generate: $(BIN)/controller-gen $(BIN)/chartgen $(BIN)/kindpages ## Write deepcopy, apply configurations, CRDs, RBAC, chart parts and the API reference
 	$(STEP) "Generating code, definitions, rules and the API reference" -- hack/generate.sh $(BIN)
 
 .PHONY: fmt
@@ -183,7 +183,7 @@ vuln: $(BIN)/govulncheck ## Look for known vulnerabilities in what our programs 
 	$(STEP) "Looking for known vulnerabilities in every Go module" -- hack/vuln.sh $(BIN)
 
 .PHONY: verify
-verify: $(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/chartgen $(BIN)/golangci-lint ## Generate, format, compare modules, and fail if anything is not committed
+verify: $(BIN)/controller-gen $(BIN)/chartgen $(BIN)/kindpages $(BIN)/golangci-lint ## Generate, format, compare modules, and fail if anything is not committed
 	$(CHECK) go git
 	@hack/verify.sh $(BIN)
 
@@ -198,17 +198,18 @@ $(BIN)/golangci-lint: $(wildcard hack/tools/golangci/*)
 	@touch $@
 
 $(BIN)/controller-gen: TOOL := sigs.k8s.io/controller-tools/cmd/controller-gen
-$(BIN)/crd-ref-docs: TOOL := github.com/elastic/crd-ref-docs
 $(BIN)/kustomize: TOOL := sigs.k8s.io/kustomize/kustomize/v5
 $(BIN)/kubeconform: TOOL := github.com/yannh/kubeconform/cmd/kubeconform
 $(BIN)/gotestsum: TOOL := gotest.tools/gotestsum
 $(BIN)/govulncheck: TOOL := golang.org/x/vuln/cmd/govulncheck
 $(BIN)/chartgen: TOOL := ./chartgen
+$(BIN)/kindpages: TOOL := ./kindpages
 $(BIN)/sizes: TOOL := ./sizes
 $(BIN)/chartgen: $(wildcard hack/tools/chartgen/*.go)
+$(BIN)/kindpages: $(wildcard hack/tools/kindpages/*.go)
 $(BIN)/sizes: $(wildcard hack/tools/sizes/*.go)
 
-$(BIN)/controller-gen $(BIN)/crd-ref-docs $(BIN)/kustomize $(BIN)/kubeconform $(BIN)/gotestsum $(BIN)/govulncheck $(BIN)/chartgen $(BIN)/sizes: $(TOOLS_MODULE)
+$(BIN)/controller-gen $(BIN)/kustomize $(BIN)/kubeconform $(BIN)/gotestsum $(BIN)/govulncheck $(BIN)/chartgen $(BIN)/kindpages $(BIN)/sizes: $(TOOLS_MODULE)
 	$(CHECK) go
 	$(STEP) "Building $(@F)" --expect "up to half a minute the first time" -- go -C hack/tools build -o $(CURDIR)/$@ $(TOOL)
 	@touch $@

@@ -4,11 +4,13 @@
 
 # Writes everything that is made from other files of the repository:
 #
-#   from the API types      deepcopy functions, apply configurations, config/crd/bases, docs/reference/api.md
+#   from the API types      deepcopy functions, apply configurations, config/crd/bases
 #   from RBAC markers       config/rbac/role.yaml
 #   from these two          definitions and rules in the chart
+#   from types, definitions
+#   and config/samples      a page for each kind, in docs/reference
 #
-#   hack/generate.sh BIN    BIN holds controller-gen, crd-ref-docs and chartgen
+#   hack/generate.sh BIN    BIN holds controller-gen, chartgen and kindpages
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=$1
@@ -25,7 +27,7 @@ trap 'rm -f "$started"' EXIT
 # A type that is no more leaves no file behind.
 find api/v1alpha1/applyconfiguration config/crd/bases -type f ! -newer "$started" -delete
 
-mkdir -p docs/reference
-"$bin/crd-ref-docs" --config hack/tools/api-reference.yaml --source-path api/v1alpha1 --renderer markdown \
-	--log-level ERROR --output-path docs/reference/api.md
 "$bin/chartgen" -config config -chart charts/poolfleet
+mkdir -p docs/reference
+"$bin/kindpages" -config config -types api/v1alpha1 -out docs/reference
+find docs/reference -type f ! -newer "$started" -delete

@@ -25,7 +25,8 @@ const (
 	ConditionStalled = "Stalled"
 )
 
-// Reasons of Ready.
+// Reasons of Ready. While another condition keeps it False, it has that one's reason.
+// Pending stands in every condition that is not known yet.
 const (
 	// ReasonAvailable means that clients can connect.
 	ReasonAvailable = "Available"
@@ -166,7 +167,8 @@ const (
 	ConditionAdmissionActive = "AdmissionActive"
 )
 
-// Reasons of an Upstream's conditions.
+// Reasons of an Upstream's conditions. Beside these, Pending, Observed and Declared
+// mean there what they mean for a ConnectionPool.
 const (
 	// ReasonWithinBudget means that what pools may hold fits the budget.
 	ReasonWithinBudget = "WithinBudget"
