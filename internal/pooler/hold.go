@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	// probeEvery is the pause between two tries to log in while clients are held,
+	// probeEvery is the pause between two tries to log in while clients are held, and the
+	// first where the server has no room: it doubles then, to longestWithout.
 	// probeTimeout is how long each may take.
 	probeEvery   = 100 * time.Millisecond
 	probeTimeout = 5 * time.Second
@@ -35,7 +36,7 @@ const (
 )
 
 // hold keeps clients waiting when the last server connection is lost, and at the end of
-// a pause, until a login works: the server restarts, or has another password. A login that the server
+// a pause, until a login works: the server restarts, has another password or no room. A login that the server
 // refuses makes PgBouncer turn away all who wait while it has no other connection,
 // and all who come until one succeeds. So it pauses, and we log in by ourselves: it
 // has no connection that this could be one too many beside. It lasts no longer than
@@ -55,6 +56,7 @@ type hold struct {
 	// found is told the password that worked, or the error; nil while nobody asks.
 	found chan finding
 	next  time.Time
+	pause time.Duration
 }
 
 type finding struct {
@@ -101,7 +103,7 @@ func (s *Supervisor) endure(ctx context.Context) (acted bool, err error) {
 		return s.lookOut(ctx, now)
 	case now.Before(h.doubt) && have.count == 0 && !h.spent:
 		h.since, h.wanted, h.next = now, now, now
-		s.Log.Warn("the last server connection is lost: clients wait until a login works")
+		s.Log.Warn("no server connection is left: clients wait until a login works")
 		return true, s.admin.PauseAll(ctx)
 	}
 	return false, s.mend(ctx, have, now)
@@ -123,7 +125,8 @@ func (s *Supervisor) lookOut(ctx context.Context, now time.Time) (acted bool, er
 	h, cfg := &s.hold, s.running.doc.PgBouncer
 	select {
 	case found := <-h.found:
-		h.found, h.next = nil, now.Add(probeEvery)
+		h.pause = pauseAfter(found.err, h.pause)
+		h.found, h.next = nil, now.Add(h.pause)
 		switch {
 		case found.err == nil:
 			return true, s.welcome(ctx, found.password)
@@ -149,26 +152,45 @@ func (s *Supervisor) lookOut(ctx context.Context, now time.Time) (acted bool, er
 		if other := s.passwords.other(); other != "" {
 			passwords = append(passwords, other)
 		}
-		go s.probe(ctx, s.address(cfg), passwords, h.found)
+		go s.probe(ctx, visit{address: s.address(cfg), countIn: cfg.ConnectQuery}, passwords, h.found)
 	}
 	return true, nil
 }
 
 // heals says that waiting may help.
 func heals(err error) bool {
-	var refusal *pgconn.PgError
-	if !errors.As(err, &refusal) {
-		return true // The server is away.
-	}
-	switch refusal.Code {
-	case wrongPasswordCode, "57P01", "57P02", "57P03": // It is being shut down or started.
+	switch refusalOf(err) {
+	case "": // The server is away.
+		return true
+	case wrongPasswordCode, noRoomCode, endedCode, "57P02", "57P03": // It is being shut down or started.
 		return true
 	}
 	return false
 }
 
-// wrongPasswordCode is invalid_password.
-const wrongPasswordCode = "28P01"
+// pauseAfter is the time until the next try. Admission ends a connection as an
+// administrator would.
+func pauseAfter(err error, before time.Duration) time.Duration {
+	if code := refusalOf(err); code != noRoomCode && code != endedCode {
+		return probeEvery
+	}
+	return min(max(2*before, probeEvery), longestWithout)
+}
+
+// refusalOf is the server's SQLSTATE, empty where it did not answer.
+func refusalOf(err error) string {
+	if refusal, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return refusal.Code
+	}
+	return ""
+}
+
+// SQLSTATEs: invalid_password, too_many_connections and admin_shutdown.
+const (
+	wrongPasswordCode = "28P01"
+	noRoomCode        = "53300"
+	endedCode         = "57P01"
+)
 
 // welcome ends a hold with the password that works.
 func (s *Supervisor) welcome(ctx context.Context, password string) error {
@@ -189,7 +211,7 @@ func (s *Supervisor) letGo(ctx context.Context, spent bool) error {
 		err = s.admin.ResumeAll(ctx)
 	}
 	if err == nil {
-		s.passwords.answered = s.relay.wrongPasswords()
+		s.passwords.answered, s.retries.refused = s.relay.wrongPasswords(), s.relay.refusals()
 		s.hold = hold{spent: spent, seen: s.relay.losses(), had: s.hold.had}
 	}
 	return err
@@ -213,11 +235,11 @@ func (s *Supervisor) address(cfg pgbouncer.Config) string {
 }
 
 // probe logs in at the server with each of the passwords, until one works.
-func (s *Supervisor) probe(ctx context.Context, address string, passwords []string, found chan<- finding) {
+func (s *Supervisor) probe(ctx context.Context, to visit, passwords []string, found chan<- finding) {
 	defer s.relay.wake()
 	var err error
 	for _, password := range passwords {
-		if err = login(ctx, address, password); err == nil {
+		if err = to.login(ctx, password); err == nil {
 			found <- finding{password: password}
 			return
 		}
@@ -232,16 +254,26 @@ func waiting(sample pgbouncer.Sample) (sum int32) {
 	return sum
 }
 
-func login(ctx context.Context, address, password string) error {
+// visit is a connection to the server as PgBouncer makes them.
+type visit struct {
+	address string
+	// countIn is PgBouncer's connect_query, which may end the connection.
+	countIn string
+}
+
+func (v visit) login(ctx context.Context, password string) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	config, err := pgconn.ParseConfig(address)
+	config, err := pgconn.ParseConfig(v.address)
 	if err != nil {
 		return err
 	}
 	config.Password = password
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
+		return err
+	}
+	if _, err := conn.Exec(ctx, v.countIn).ReadAll(); err != nil && conn.IsClosed() {
 		return err
 	}
 	return conn.Close(ctx)

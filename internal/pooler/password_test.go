@@ -88,7 +88,7 @@ func (c *crowd) end(t *testing.T) {
 // noticed: a client that asks before may be what they learn it from.
 func endConnections(t *testing.T, server *testenv.PostgresServer, pods []*pod) {
 	t.Helper()
-	const words = "the last server connection is lost"
+	const words = "no server connection is left"
 	before := map[*pod]int{}
 	for _, p := range pods {
 		before[p] = strings.Count(p.log.String(), words)

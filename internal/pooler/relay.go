@@ -126,7 +126,7 @@ func (r *relay) line(text string) {
 	if loginFailed.MatchString(message) {
 		r.failed++
 	}
-	if lost.MatchString(message) && !noRoom.MatchString(message) {
+	if lost.MatchString(message) || noRoom.MatchString(message) {
 		r.lost++
 		for _, later := range soon { // PgBouncer closes it after its words.
 			time.AfterFunc(later, r.wake)

@@ -15,18 +15,25 @@ import (
 	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
 
+func ms(values ...int) (intervals []time.Duration) {
+	for _, value := range values {
+		intervals = append(intervals, time.Duration(value)*time.Millisecond)
+	}
+	return intervals
+}
+
 func TestTheIntervalDoublesFromTheBaseToALimit(t *testing.T) {
 	for _, c := range []struct {
 		base, wait string
 		have       int
 		want       []time.Duration
 	}{
-		{"0.2", "", 1, []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond}},
-		{"", "", 1, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second, 15 * time.Second}},
-		{"", "", 0, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 4 * time.Second}},
-		{"", "6", 1, []time.Duration{time.Second, 2 * time.Second, 3 * time.Second, 3 * time.Second}},
-		{"", "0", 1, []time.Duration{time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 15 * time.Second}},
-		{"60", "", 1, []time.Duration{time.Minute, time.Minute}},
+		{"0.1", "", 1, ms(100, 200, 400)},
+		{"", "", 1, ms(200, 400, 800, 1600, 3200, 6400, 12800, 15000, 15000)},
+		{"", "", 0, ms(200, 400, 800, 1600, 3200, 4000, 4000)},
+		{"", "2", 1, ms(200, 400, 800, 1000, 1000)},
+		{"", "0", 1, ms(200, 400, 800, 1600, 3200, 6400, 12800, 15000)},
+		{"60", "", 1, ms(200, 400)},
 	} {
 		cfg := pgbouncer.Config{Parameters: map[string]string{"server_login_retry": c.base, "query_wait_timeout": c.wait}}
 		r, got := retries{}, []time.Duration(nil)

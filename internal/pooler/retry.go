@@ -12,6 +12,10 @@ import (
 )
 
 const (
+	// firstRetry is the time to the next login after a first refusal. Whoever was one too
+	// many is mostly gone by then; a pooler whose clients keep vanishing would run out of
+	// server connections if it took much longer.
+	firstRetry = 200 * time.Millisecond
 	// longestRetry bounds the time between two logins that the server refuses for
 	// want of room, as does half of the time that a client waits for a connection.
 	longestRetry = 15 * time.Second
@@ -50,7 +54,7 @@ type logins struct {
 
 // slower answers a refusal. A login that succeeded since the one before starts over.
 func (r *retries) slower(refused int64, have logins, now time.Time, cfg pgbouncer.Config) {
-	base, longest := cfg.LoginRetry(), longestRetry
+	base, longest := min(cfg.LoginRetry(), firstRetry), longestRetry
 	if wait := cfg.QueryWait(); wait > 0 {
 		longest = min(longest, wait/2)
 	}

@@ -113,10 +113,10 @@ func TestALoginThatFindsNoRoomIsTriedEverMoreSeldomUntilANewGrantComes(t *testin
 	s, _ := p.status()
 	tries := terminated(t, monitor)
 	t.Logf("%d tries at the server, %d refused", tries, s.Refused)
-	if int64(tries) != s.Refused || s.Refused > 8 { // At 0, 1, 3, 7 and 15 s, if all goes by the clock.
+	if int64(tries) != s.Refused || s.Refused > 10 { // At 0, 0.2, 0.6, 1.4, 3, 6.2, 12.6 and 25.4 s, if all goes by the clock.
 		t.Errorf("%d tries at the server and %d refused, want few", tries, s.Refused)
 	}
-	if got := strings.Count(p.log.String(), "terminating connection"); got > 3 {
+	if got := strings.Count(p.log.String(), "terminating connection"); got > 5 {
 		t.Errorf("%d of PgBouncer's lines are about it", got)
 	}
 	if got := strings.Count(p.log.String(), "the server has no room"); got != 1 {
@@ -162,6 +162,56 @@ func TestARefusedLoginSucceedsOnceThereIsRoom(t *testing.T) {
 			expectAnswer(t, answer)
 			eventually(t, "logins are tried as before", func() bool { return p.loginRetry() == "1" })
 		})
+	}
+}
+
+func TestClientsOfAPoolerWithoutAConnectionWaitUntilThereIsRoom(t *testing.T) {
+	t.Parallel()
+	for _, by := range []string{"admission", "the server"} {
+		t.Run("refused by "+by, func(t *testing.T) {
+			t.Parallel()
+			server := aServer(t)
+			p := aPod(t).start()
+			cfg := aConfig(server)
+			cfg.ConnectQuery = budget.AdmissionQuery(budget.Admission{Withheld: 90})
+			p.grant(1, 3, p.config(cfg))
+			p.runs(1, 3)
+			expectAnswer(t, p.knocks())
+			free := fillServer(t, server, by)
+			server.Exec(t, "select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app'")
+			p.await("it has noticed", func(s contract.Status) bool { return s.Current == 0 })
+			answers := []<-chan error{p.asks()}
+			eventually(t, "clients are held", func() bool { return strings.Contains(p.log.String(), "no server connection is left") })
+			for range 5 {
+				answers = append(answers, p.knocks(), p.asks())
+			}
+			p.await("they wait", func(s contract.Status) bool { return s.Waiting >= 6 })
+			for _, answer := range answers {
+				expectNoAnswer(t, answer)
+			}
+			free()
+			for _, answer := range answers {
+				expectAnswer(t, answer)
+			}
+		})
+	}
+}
+
+// fillServer leaves no room for another connection of the pooler's until free.
+func fillServer(t *testing.T, server *testenv.PostgresServer, by string) (free func()) {
+	t.Helper()
+	if by == "the server" {
+		server.Exec(t, "alter role app connection limit 0")
+		return func() { server.Exec(t, "alter role app connection limit -1") }
+	}
+	var others []*pgx.Conn
+	for range 12 {
+		others = append(others, server.Superuser(t))
+	}
+	return func() {
+		for _, conn := range others {
+			_ = conn.Close(context.Background())
+		}
 	}
 }
 
