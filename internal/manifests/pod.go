@@ -137,7 +137,7 @@ func container(in Inputs) *corev1ac.ContainerApplyConfiguration {
 			containerPort(statusPortName, contract.StatusPort),
 			containerPort(metricsPortName, contract.MetricsPort)).
 		WithStartupProbe(probe("/healthz").WithPeriodSeconds(1).WithTimeoutSeconds(2).WithFailureThreshold(60)).
-		WithReadinessProbe(probe("/readyz").WithPeriodSeconds(2).WithTimeoutSeconds(2).WithFailureThreshold(3)).
+		WithReadinessProbe(probe("/readyz").WithPeriodSeconds(int32(contract.ProbePeriod.Seconds())).WithTimeoutSeconds(2).WithFailureThreshold(contract.ProbeFailures)).
 		WithLivenessProbe(probe("/healthz").WithPeriodSeconds(10).WithTimeoutSeconds(5).WithFailureThreshold(3)).
 		WithResources(resources(in.Pod.Resources)).
 		WithSecurityContext(containerSecurity()).

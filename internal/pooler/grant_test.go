@@ -152,6 +152,30 @@ func TestAShareOfNothingStopsPgBouncer(t *testing.T) {
 	eventually(t, "it is ready again", p.ready)
 }
 
+func TestAParkedPodTakesClientsUntilItCountsAsUnready(t *testing.T) {
+	t.Parallel()
+	server := aServer(t)
+	p := aPod(t)
+	p.options.UnreadyTime = 2 * time.Second
+	p.start()
+	revision := p.config(aConfig(server))
+	p.grant(1, 2, revision)
+	p.runs(1, 2)
+	begin := time.Now()
+	p.grant(2, 0, revision)
+	eventually(t, "it says that it takes no more", func() bool { return !p.ready() })
+	for {
+		err := <-p.knocks()
+		if time.Since(begin) > p.options.UnreadyTime {
+			break
+		}
+		if err != nil {
+			t.Errorf("a client was turned away: %v", err)
+		}
+	}
+	eventually(t, "it is parked", func() bool { s, _ := p.status(); return s.Gen == 2 && s.Cap == 0 })
+}
+
 func TestAShareTooSmallForTheDatabasesParks(t *testing.T) {
 	t.Parallel()
 	p := aPod(t).start()

@@ -65,7 +65,7 @@ func aPod(t *testing.T) *pod {
 		ClientPort:    testenv.FreePort(t),
 		StatusAddress: fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)), MetricsAddress: fmt.Sprintf("127.0.0.1:%d", testenv.FreePort(t)),
 		PgBouncer:    testenv.PgBouncerPath,
-		DrainTimeout: 40 * time.Second, SpreadTime: 200 * time.Millisecond, PollInterval: time.Second,
+		DrainTimeout: 40 * time.Second, SpreadTime: 200 * time.Millisecond, UnreadyTime: time.Millisecond, PollInterval: time.Second,
 		Dial: testenv.DialInside(t, root),
 		Log:  slog.New(slog.NewJSONHandler(p.log, nil)),
 		Command: func(name string, args ...string) *exec.Cmd {

@@ -45,6 +45,8 @@ type Options struct {
 	// SpreadTime of it is for the news to spread that this pod takes no more clients;
 	// meanwhile it takes them.
 	SpreadTime time.Duration
+	// UnreadyTime is how much longer that takes where the pod is not deleted.
+	UnreadyTime time.Duration
 	// PollInterval is how often files are read without a sign of a change.
 	PollInterval time.Duration
 
@@ -72,6 +74,7 @@ func (o Options) withDefaults() Options {
 	o.PgBouncer = cmp.Or(o.PgBouncer, "/usr/sbin/pgbouncer")
 	o.DrainTimeout = cmp.Or(o.DrainTimeout, 50*time.Second)
 	o.SpreadTime = cmp.Or(o.SpreadTime, contract.SpreadTime)
+	o.UnreadyTime = cmp.Or(o.UnreadyTime, contract.UnreadyTime)
 	o.PollInterval = cmp.Or(o.PollInterval, 5*time.Second)
 	o.Silence = cmp.Or(o.Silence, 30*time.Second)
 	o.Log = cmp.Or(o.Log, slog.Default())

@@ -217,7 +217,7 @@ func (s *Supervisor) toward(ctx context.Context, want order) error {
 	case s.leaving != nil && (s.leaving.told || want.parked()):
 		return s.depart(ctx)
 	case want.parked() && s.process != nil:
-		s.leaving = newDeparture(s.SpreadTime, s.drainTimeout())
+		s.leaving = newDeparture(s.SpreadTime+s.UnreadyTime, s.drainTimeout())
 		return nil
 	case want.waits():
 		return nil
