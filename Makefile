@@ -93,7 +93,7 @@ $(MODULES:%=test-hack-%): test-hack-%: $(TEST_NEEDS)
 	$(STEP) "Testing hack/$*" --expect "3 minutes the first time" -- go -C hack/$* test -tags rootfs ./...
 
 .PHONY: e2e
-e2e: cluster-up images $(BIN)/demo $(BIN)/kubectl-poolfleet $(BIN)/gotestsum $(STAMPS)/node-client $(STAMPS)/rootfs-postgres ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
+e2e: cluster-up images $(BIN)/demo $(BIN)/kubectl-poolfleet $(BIN)/gotestsum $(STAMPS)/node-client $(STAMPS)/rootfs-postgres $(STAMPS)/rootfs-prometheus ## End-to-end tests on the local cluster, which stays up; then the demo, and the cluster's own tests
 	$(STEP) "Running the end-to-end tests" --expect "about 25 minutes" \
 		--hint "the cluster is still up: export KUBECONFIG=.cache/cluster/kubeconfig; logs are under .cache/cluster" -- \
 		env KUBECONFIG=$(CLUSTER_KUBECONFIG) PATH=$(CURDIR)/$(BIN):$$PATH $(GOTEST) --format standard-verbose -- -tags e2e -count=1 -timeout 45m ./hack/e2e
