@@ -164,14 +164,16 @@ func TestAParkedPodTakesClientsUntilItCountsAsUnready(t *testing.T) {
 	begin := time.Now()
 	p.grant(2, 0, revision)
 	eventually(t, "it says that it takes no more", func() bool { return !p.ready() })
-	for {
-		err := <-p.knocks()
+	for served := 0; ; served++ {
+		conn, err := p.client("shop")
 		if time.Since(begin) > p.options.UnreadyTime {
 			break
 		}
 		if err != nil {
-			t.Errorf("a client was turned away: %v", err)
+			t.Fatalf("after %d others a client was turned away: %v", served, err)
 		}
+		_ = conn.Close(t.Context())
+		time.Sleep(20 * time.Millisecond)
 	}
 	eventually(t, "it is parked", func() bool { s, _ := p.status(); return s.Gen == 2 && s.Cap == 0 })
 }
