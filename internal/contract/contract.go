@@ -100,9 +100,9 @@ func DecodeDocument(data []byte) (Document, error) {
 const (
 	// SpreadTime is how long the news takes to spread that a pod takes no more clients.
 	SpreadTime = 5 * time.Second
-	// ProbePeriod is how often a pod is asked whether it takes clients, ProbeFailures how
-	// often in a row it has to say no.
-	ProbePeriod   = 2 * time.Second
+	// ProbePeriod is how often a pod is asked whether it takes clients.
+	ProbePeriod = 2 * time.Second
+	// ProbeFailures is how often in a row it says no before it counts as one that takes none.
 	ProbeFailures = 3
 	// UnreadyTime is how long it takes for a pod that goes on running to count as one that
 	// takes no more clients. A pod that is deleted counts as such at once.
