@@ -17,10 +17,8 @@ import (
 	"time"
 
 	autoscalingv2 "k8s.io/api/autoscaling/v2"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
@@ -81,7 +79,6 @@ func TestGitOps(t *testing.T) {
 	w.install(t)
 	s := w.begin(t)
 	t.Run("the chart itself applied server-side", w.chartSettles)
-	t.Run("a release with other definitions is upgraded by Helm", w.helmUpgrades)
 	t.Run("a pool applied server-side", func(t *testing.T) { s.inSync(t, "server-side", gitManager, serverSide) })
 	t.Run("a pool applied by the client", func(t *testing.T) { s.inSync(t, "client-side", "kubectl-client-side-apply", clientSide) })
 	t.Run("the administrator's word on a server", s.upstreamInSync)
@@ -108,39 +105,6 @@ func (w *world) chartSettles(t *testing.T) {
 	w.noDiff(t, args...)
 	w.install(t)
 	w.noDiff(t, args...)
-}
-
-// helmUpgrades goes from a chart whose definition refuses what today's allows to today's.
-func (w *world) helmUpgrades(t *testing.T) {
-	older := w.chart
-	older.Dir = t.TempDir()
-	if err := os.CopyFS(older.Dir, os.DirFS(w.chart.Dir)); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(older.Dir, "templates", "crd-connectionpools.yaml")
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	narrow := strings.Replace(string(text), "maximum: 256", "maximum: 3", 1)
-	if err := os.WriteFile(path, []byte(narrow), 0o600); err != nil || narrow == string(text) {
-		t.Fatalf("the definition can not be made narrower: %v", err)
-	}
-	namespace := w.namespace(t)
-	four := func() error {
-		return w.client.Create(t.Context(), aPool(namespace, "wide", withReplicas(4)), client.DryRunAll)
-	}
-	if _, err := older.Install(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the older definition is in force", func() error {
-		if err := four(); !apierrors.IsInvalid(err) {
-			return fmt.Errorf("a pool that it does not allow: %w", err)
-		}
-		return nil
-	})
-	w.install(t)
-	eventually(t, "the definition is today's", four)
 }
 
 // olderDefinition is the chart's of an Upstream without its columns, with Helm's marks.
