@@ -24,6 +24,12 @@ const (
 	// probeTimeout is how long each may take.
 	probeEvery   = 100 * time.Millisecond
 	probeTimeout = 5 * time.Second
+	// countTimeout is how long a try may count the server's connections, which is less
+	// than admission waits for others to go: those that only ask are not to be in the way.
+	countTimeout = 90 * time.Millisecond
+	// keptFor is how long a try that worked keeps its place for PgBouncer's login, which
+	// waits a moment for it to go where there is no other.
+	keptFor = 150 * time.Millisecond
 	// wantedFor is how long after the last client waited a hold goes on. A server that
 	// went to sleep is not to be woken for nobody.
 	wantedFor = 2 * time.Second
@@ -162,7 +168,7 @@ func heals(err error) bool {
 	switch refusalOf(err) {
 	case "": // The server is away.
 		return true
-	case wrongPasswordCode, noRoomCode, endedCode, "57P02", "57P03": // It is being shut down or started.
+	case wrongPasswordCode, noRoomCode, endedCode, canceledCode, "57P02", "57P03": // It is being shut down or started.
 		return true
 	}
 	return false
@@ -171,10 +177,11 @@ func heals(err error) bool {
 // pauseAfter is the time until the next try. Admission ends a connection as an
 // administrator would.
 func pauseAfter(err error, before time.Duration) time.Duration {
-	if code := refusalOf(err); code != noRoomCode && code != endedCode {
-		return probeEvery
+	switch refusalOf(err) {
+	case noRoomCode, endedCode, canceledCode:
+		return min(max(2*before, probeEvery), longestWithout)
 	}
-	return min(max(2*before, probeEvery), longestWithout)
+	return probeEvery
 }
 
 // refusalOf is the server's SQLSTATE, empty where it did not answer.
@@ -185,11 +192,12 @@ func refusalOf(err error) string {
 	return ""
 }
 
-// SQLSTATEs: invalid_password, too_many_connections and admin_shutdown.
+// SQLSTATEs: invalid_password, too_many_connections, admin_shutdown and query_canceled.
 const (
 	wrongPasswordCode = "28P01"
 	noRoomCode        = "53300"
 	endedCode         = "57P01"
+	canceledCode      = "57014"
 )
 
 // welcome ends a hold with the password that works.
@@ -239,8 +247,10 @@ func (s *Supervisor) probe(ctx context.Context, to visit, passwords []string, fo
 	defer s.relay.wake()
 	var err error
 	for _, password := range passwords {
-		if err = to.login(ctx, password); err == nil {
+		var conn *pgconn.PgConn
+		if conn, err = to.login(ctx, password); err == nil {
 			found <- finding{password: password}
+			time.AfterFunc(keptFor, func() { _ = conn.Close(ctx) })
 			return
 		}
 	}
@@ -261,20 +271,23 @@ type visit struct {
 	countIn string
 }
 
-func (v visit) login(ctx context.Context, password string) error {
+// login returns a connection that has been counted in. It is closed where there is an error.
+func (v visit) login(ctx context.Context, password string) (*pgconn.PgConn, error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	config, err := pgconn.ParseConfig(v.address)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	config.Password = password
+	config.RuntimeParams["statement_timeout"] = strconv.FormatInt(countTimeout.Milliseconds(), 10)
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if _, err := conn.Exec(ctx, v.countIn).ReadAll(); err != nil && conn.IsClosed() {
-		return err
+	_, err = conn.Exec(ctx, v.countIn).ReadAll()
+	if err == nil || !conn.IsClosed() && refusalOf(err) != canceledCode {
+		return conn, nil // A server may not know what is only good to have.
 	}
-	return conn.Close(ctx)
+	return nil, errors.Join(err, conn.Close(ctx))
 }
