@@ -267,7 +267,7 @@ func waiting(sample pgbouncer.Sample) (sum int32) {
 // visit is a connection to the server as PgBouncer makes them.
 type visit struct {
 	address string
-	// countIn is PgBouncer's connect_query, which may end the connection.
+	// countIn is PgBouncer's connect_query, which may end the connection; empty is none.
 	countIn string
 }
 
@@ -280,12 +280,15 @@ func (v visit) login(ctx context.Context, password string) (*pgconn.PgConn, erro
 		return nil, err
 	}
 	config.Password = password
-	config.RuntimeParams["statement_timeout"] = strconv.FormatInt(countTimeout.Milliseconds(), 10)
 	conn, err := pgconn.ConnectConfig(ctx, config)
-	if err != nil {
-		return nil, err
+	if err != nil || v.countIn == "" {
+		return conn, err
 	}
-	_, err = conn.Exec(ctx, v.countIn).ReadAll()
+	// Not as a startup parameter: the server may be a pooler, which refuses those.
+	_, err = conn.Exec(ctx, "set statement_timeout="+strconv.FormatInt(countTimeout.Milliseconds(), 10)).ReadAll()
+	if err == nil {
+		_, err = conn.Exec(ctx, v.countIn).ReadAll()
+	}
 	if err == nil || !conn.IsClosed() && refusalOf(err) != canceledCode {
 		return conn, nil // A server may not know what is only good to have.
 	}
