@@ -28,12 +28,12 @@ func TestTheIntervalDoublesFromTheBaseToALimit(t *testing.T) {
 		have       int
 		want       []time.Duration
 	}{
-		{"0.1", "", 1, ms(100, 200, 400)},
+		{"0.3", "", 1, ms(300, 600, 1200)},
 		{"", "", 1, ms(200, 400, 800, 1600, 3200, 6400, 12800, 15000, 15000)},
 		{"", "", 0, ms(200, 400, 800, 1600, 3200, 4000, 4000)},
 		{"", "2", 1, ms(200, 400, 800, 1000, 1000)},
 		{"", "0", 1, ms(200, 400, 800, 1600, 3200, 6400, 12800, 15000)},
-		{"60", "", 1, ms(200, 400)},
+		{"60", "", 1, ms(60000, 60000)},
 	} {
 		cfg := pgbouncer.Config{Parameters: map[string]string{"server_login_retry": c.base, "query_wait_timeout": c.wait}}
 		r, got := retries{}, []time.Duration(nil)

@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// firstRetry is the time to the next login after a first refusal. Whoever was one too
+	// firstRetry is the time to the next login after a first refusal, where the pool does
+	// not set it. Whoever was one too
 	// many is mostly gone by then; a pooler whose clients keep vanishing would run out of
 	// server connections if it took much longer.
 	firstRetry = 200 * time.Millisecond
@@ -54,7 +55,10 @@ type logins struct {
 
 // slower answers a refusal. A login that succeeded since the one before starts over.
 func (r *retries) slower(refused int64, have logins, now time.Time, cfg pgbouncer.Config) {
-	base, longest := min(cfg.LoginRetry(), firstRetry), longestRetry
+	base, longest := firstRetry, longestRetry
+	if cfg.Parameters[pgbouncer.LoginRetrySetting] != "" {
+		base = cfg.LoginRetry()
+	}
 	if wait := cfg.QueryWait(); wait > 0 {
 		longest = min(longest, wait/2)
 	}

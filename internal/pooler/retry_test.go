@@ -234,21 +234,14 @@ func TestARefusalOfLongAgoTurnsNobodyAway(t *testing.T) {
 	cfg.Parameters = map[string]string{"server_idle_timeout": "2", "query_wait_timeout": "1"}
 	p.grant(1, 5, p.config(cfg))
 	p.runs(1, 5)
-	conn, err := p.client("shop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx, err := conn.Begin(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	_, commit := p.transaction()
 	before := pids(t, server)
 	server.Exec(t, "alter role app connection limit 1")
 	if err := <-p.asks(); err == nil {
 		t.Error("a query was answered for which there was no room")
 	}
 	server.Exec(t, "alter role app connection limit -1")
-	if err := tx.Commit(t.Context()); err != nil {
+	if err := commit(); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "a login has succeeded since, though nobody asks for one", func() bool { return sawAnother(t, server, before) })
