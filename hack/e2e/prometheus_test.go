@@ -8,11 +8,9 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -32,37 +30,13 @@ type prometheus struct{ address string }
 // startPrometheus scrapes as docs/metrics.md says, every second.
 func startPrometheus(t *testing.T) prometheus {
 	t.Helper()
-	root := testenv.Rootfs(t, "prometheus")
-	outside, inside := testenv.RunDir(t, root)
-	for name, data := range map[string][]byte{
-		"prometheus.yml": scrapeConfig(t, inside+"/kubeconfig"),
-		"poolfleet.yaml": read(t, "charts/poolfleet/files/rules/poolfleet.yaml"),
-		"kubeconfig":     kubeconfig(t),
-	} {
-		path := filepath.Join(outside, name)
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
+	return prometheus{testenv.Prometheus(t, func(dir string) map[string][]byte {
+		return map[string][]byte{
+			"prometheus.yml": scrapeConfig(t, dir+"/kubeconfig"),
+			"poolfleet.yaml": read(t, "charts/poolfleet/files/rules/poolfleet.yaml"),
+			"kubeconfig":     kubeconfig(t),
 		}
-		if err := os.Chown(path, testenv.UserID, testenv.UserID); err != nil {
-			t.Fatal(err)
-		}
-	}
-	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(int(testenv.FreePort(t))))
-	var log testenv.Buffer
-	cmd := testenv.CommandContext(t.Context(), t, root, "/usr/bin/prometheus", "--config.file=prometheus.yml",
-		"--storage.tsdb.path="+inside+"/data", "--web.listen-address="+address, "--log.level=warn")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = inside, &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Prometheus said:\n%s", &log)
-		}
-	})
-	return prometheus{"http://" + address}
+	})}
 }
 
 // scrapeConfig is that of docs/metrics.md for who has no Prometheus operator, for a

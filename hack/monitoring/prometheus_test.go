@@ -6,12 +6,9 @@ package monitoring
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -70,8 +67,6 @@ func expose(w http.ResponseWriter, name, labels string, n int64) {
 // the address that is returned.
 func aPrometheus(t *testing.T, target *httptest.Server) string {
 	t.Helper()
-	root := testenv.Rootfs(t, "prometheus")
-	outside, inside := testenv.RunDir(t, root)
 	config := fmt.Sprintf(`
 global: {scrape_interval: 1s, evaluation_interval: 1s}
 rule_files: [%s]
@@ -80,27 +75,9 @@ scrape_configs:
     honor_labels: true
     static_configs: [{targets: [%q], labels: {namespace: shop, pool: web, pod: web-1}}]
 `, rulesName, target.Listener.Addr())
-	for name, text := range map[string]string{"prometheus.yml": config, rulesName: string(rulesFile(t))} {
-		if err := os.WriteFile(filepath.Join(outside, name), []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(testenv.FreePort(t)))
-	var log testenv.Buffer
-	cmd := testenv.CommandContext(t.Context(), t, root, "/usr/bin/prometheus", "--config.file=prometheus.yml",
-		"--storage.tsdb.path="+inside+"/data", "--web.listen-address="+address, "--log.level=warn")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = inside, &log, &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Prometheus said:\n%s", &log)
-		}
+	return testenv.Prometheus(t, func(string) map[string][]byte {
+		return map[string][]byte{"prometheus.yml": []byte(config), rulesName: rulesFile(t)}
 	})
-	return "http://" + address
 }
 
 // ask returns how many series answer a query.
