@@ -26,8 +26,8 @@ const (
 // login is aborted and no pool is emptied, as by RECONNECT: a pool that has to log in
 // anew may be refused, and PgBouncer turns clients away that find it without any
 // connection.
-func (a Admin) Shed(ctx context.Context, usual, look time.Duration, enough func([]DatabaseState) bool) (done bool, err error) {
-	err = a.session(ctx, func(exec executor) (err error) {
+func (a Admin) Shed(ctx context.Context, usual, look time.Duration, enough func([]DatabaseState) bool) error {
+	return a.session(ctx, func(exec executor) (err error) {
 		if err := live(exec, shedLifetime); err != nil {
 			return err
 		}
@@ -41,12 +41,11 @@ func (a Admin) Shed(ctx context.Context, usual, look time.Duration, enough func(
 			if err != nil {
 				return err
 			}
-			if done = enough(states); done || !time.Now().Before(end) {
+			if enough(states) || !time.Now().Before(end) {
 				return nil
 			}
 		}
 	})
-	return done, err
 }
 
 func live(exec executor, lifetime time.Duration) error {

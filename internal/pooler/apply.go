@@ -144,7 +144,7 @@ func (s *Supervisor) converge(ctx context.Context, want order) error {
 	case s.running.doc.revision != want.doc.revision || !maps.Equal(next, s.running.limits):
 		return s.apply(ctx, want, next)
 	case s.upheaval.frozen:
-		return s.thaw(ctx)
+		return s.rewrite(ctx)
 	case !maps.Equal(next, want.limits):
 		return nil // Look again at the next tick.
 	}
@@ -183,6 +183,15 @@ func (s *Supervisor) apply(ctx context.Context, want order, limits pgbouncer.Lim
 	return nil
 }
 
+// rewrite has PgBouncer read files anew that are made of what it is to run and of what
+// has been learned since.
+func (s *Supervisor) rewrite(ctx context.Context) error {
+	if err := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits}); err != nil {
+		return err
+	}
+	return s.reload(ctx)
+}
+
 // reload makes PgBouncer read its files, and forget what else it was told.
 func (s *Supervisor) reload(ctx context.Context) error {
 	s.retries.inForce, s.revival.on, s.revival.turn = 0, false, time.Time{}
@@ -202,10 +211,7 @@ func (s *Supervisor) failReload(ctx context.Context, want order, err error) erro
 	if s.running.doc.revision != want.doc.revision {
 		err = s.refuse(want, err)
 	}
-	back := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits})
-	if back == nil {
-		back = s.reload(ctx)
-	}
+	back := s.rewrite(ctx)
 	if back == nil {
 		s.sweep()
 	}

@@ -64,10 +64,7 @@ func (s *Supervisor) part(ctx context.Context) error {
 	}
 	if !maps.Equal(want, f.limits) {
 		f.limits = want
-		if err := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits}); err != nil {
-			return err
-		}
-		return s.reload(ctx)
+		return s.rewrite(ctx)
 	}
 	return s.giveUp(ctx)
 }

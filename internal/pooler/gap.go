@@ -106,17 +106,9 @@ func (s *Supervisor) still(ctx context.Context) (still bool, err error) {
 	}
 	s.upheaval.frozen = true
 	if !still {
-		err = errors.Join(err, s.thaw(ctx))
+		err = errors.Join(err, s.rewrite(ctx))
 	}
 	return still, err
-}
-
-// thaw puts the limits in force again that are to be.
-func (s *Supervisor) thaw(ctx context.Context) error {
-	if err := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits}); err != nil {
-		return err
-	}
-	return s.reload(ctx)
 }
 
 // reconnect has the connections of a database replaced as they are released, or of all
@@ -130,5 +122,5 @@ func (s *Supervisor) reconnect(ctx context.Context, database string, inSpite boo
 	if err = s.admin.Reconnect(ctx, database); err == nil {
 		s.upheaval.last = time.Now()
 	}
-	return err == nil, errors.Join(err, s.thaw(ctx))
+	return err == nil, errors.Join(err, s.rewrite(ctx))
 }

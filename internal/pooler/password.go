@@ -6,8 +6,6 @@ package pooler
 import (
 	"context"
 	"time"
-
-	"github.com/poolfleet/poolfleet/internal/pgbouncer"
 )
 
 // wrongFor is how long after the last login that failed a password passes for wrong.
@@ -112,11 +110,7 @@ func (s *Supervisor) rightPassword() {
 // swap puts the other password into PgBouncer's files.
 func (s *Supervisor) swap(ctx context.Context) error {
 	s.passwords.swapped = !s.passwords.swapped
-	err := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits})
-	if err != nil {
-		return err
-	}
-	return s.reload(ctx)
+	return s.rewrite(ctx)
 }
 
 // keep has PgBouncer close no connection for its age or for being idle, until it

@@ -53,7 +53,7 @@ func (s *Supervisor) beginPause(ctx context.Context) error {
 	}
 	err = s.admin.PauseAll(ctx)
 	if still {
-		err = errors.Join(err, s.thaw(ctx))
+		err = errors.Join(err, s.rewrite(ctx))
 	}
 	return err
 }
@@ -87,10 +87,7 @@ func (p patience) over(sample pgbouncer.Sample, cfg pgbouncer.Config, now time.T
 // hurry puts the usual limits of waiting in force again.
 func (s *Supervisor) hurry(ctx context.Context) error {
 	s.patience.held = false
-	err := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits})
-	if err == nil {
-		err = s.reload(ctx)
-	}
+	err := s.rewrite(ctx)
 	if err != nil {
 		s.patience.held = true // Try again.
 	}

@@ -78,11 +78,7 @@ func (s *Supervisor) join(ctx context.Context) error {
 	if s.process == nil || s.running.doc == nil || s.peering.settled() {
 		return nil
 	}
-	err := s.write(pgbouncer.Rendering{Config: s.running.doc.PgBouncer, Limits: s.running.limits})
-	if err == nil {
-		err = s.reload(ctx)
-	}
-	if err != nil {
+	if err := s.rewrite(ctx); err != nil {
 		s.peering.written = pgbouncer.Peers{ID: -1} // It is not known: try again.
 		return err
 	}

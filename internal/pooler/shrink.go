@@ -96,7 +96,7 @@ func (s *Supervisor) settle(ctx context.Context) error {
 func (s *Supervisor) shed(ctx context.Context, look time.Duration) error {
 	before, after := sum(above(s.sample.Databases)), int32(0)
 	s.shrink.unusual = true
-	_, err := s.admin.Shed(ctx, s.running.doc.PgBouncer.ServerLifetime(), look, func(databases []pgbouncer.DatabaseState) bool {
+	err := s.admin.Shed(ctx, s.running.doc.PgBouncer.ServerLifetime(), look, func(databases []pgbouncer.DatabaseState) bool {
 		after = sum(above(databases))
 		return after == 0
 	})
