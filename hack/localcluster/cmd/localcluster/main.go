@@ -90,7 +90,7 @@ type settings struct {
 
 func addFlags(flags *flag.FlagSet) *settings {
 	s := &settings{}
-	flags.IntVar(&s.number, "number", 1, "which cluster: addresses and names derive from it")
+	flags.IntVar(&s.number, "number", 0, "which cluster: addresses and names derive from it (default: the one of --state, or the first that nobody has)")
 	flags.IntVar(&s.nodes, "nodes", 1, "up: how many nodes there should be at least")
 	flags.StringVar(&s.state, "state", ".cache/cluster", "the cluster's directory")
 	flags.StringVar(&s.nodeRoot, "node-root", ".cache/rootfs/node", "root file system of the nodes")
@@ -111,7 +111,7 @@ func (s *settings) options() (cluster.Options, error) {
 		*path = absolute
 		bad = append(bad, err)
 	}
-	c, err := plan.New(s.number)
+	c, err := s.cluster()
 	if s.nodes < 1 || s.nodes > plan.MaxNodes {
 		bad = append(bad, fmt.Errorf("%d nodes is not between 1 and %d", s.nodes, plan.MaxNodes))
 	}
@@ -119,6 +119,13 @@ func (s *settings) options() (cluster.Options, error) {
 		Cluster: c, State: s.state, Nodes: s.nodes, NodeRoot: s.nodeRoot, Kube: s.kube,
 		Pause: s.pause, AuditPolicy: s.auditFile, Fresh: s.fresh, Out: os.Stderr,
 	}, errors.Join(append(bad, err)...)
+}
+
+func (s *settings) cluster() (plan.Cluster, error) {
+	if s.number == 0 {
+		return cluster.Choose(s.state)
+	}
+	return plan.New(s.number)
 }
 
 // linkAssets makes what envtest looks for in KUBEBUILDER_ASSETS.

@@ -44,6 +44,34 @@ type Options struct {
 	Out io.Writer
 }
 
+// Choose returns the cluster that a state directory holds, or the first whose
+// number nobody has: other checkouts have clusters on this machine too, and one
+// whose processes were killed leaves its bridge behind.
+func Choose(state string) (plan.Cluster, error) {
+	r, err := Options{State: state}.read()
+	if err != nil {
+		return plan.Cluster{}, err
+	}
+	if r.Number != 0 {
+		return plan.New(r.Number)
+	}
+	for number := 1; number <= plan.MaxNumber; number++ {
+		c := plan.Cluster{Number: number}
+		owner, exists, err := host.Owner(c)
+		if err != nil {
+			return plan.Cluster{}, err
+		}
+		conflicts, err := host.Conflicts(c)
+		if err != nil {
+			return plan.Cluster{}, err
+		}
+		if (!exists || owner == state) && len(conflicts) == 0 {
+			return c, nil
+		}
+	}
+	return plan.Cluster{}, fmt.Errorf("all %d clusters that this machine can have are somebody's: stop one with `localcluster down`", plan.MaxNumber)
+}
+
 func (o Options) say(format string, args ...any) { fmt.Fprintf(o.Out, format+"\n", args...) }
 
 // Kubeconfig is the file by which the administrator reaches the cluster.
