@@ -78,6 +78,7 @@ func TestGitOps(t *testing.T) {
 	w := connect(t)
 	w.install(t)
 	s := w.begin(t)
+	t.Run("a release with other definitions is upgraded by Helm", s.helmUpgrades)
 	t.Run("the chart itself applied server-side", w.chartSettles)
 	t.Run("a pool applied server-side", func(t *testing.T) { s.inSync(t, "server-side", gitManager, serverSide) })
 	t.Run("a pool applied by the client", func(t *testing.T) { s.inSync(t, "client-side", "kubectl-client-side-apply", clientSide) })
