@@ -4,6 +4,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -119,5 +120,49 @@ func TestTheChartHasTheRulesAsTheyAreInTheirFile(t *testing.T) {
 	}
 	if diff := cmp.Diff(file, rule.Spec); diff != "" || rule.Labels["role"] != "alerts" {
 		t.Errorf("labels %v; rules (-file +chart):\n%s", rule.Labels, diff)
+	}
+}
+
+func TestTheComponentForMonitoringIsWhatTheChartInstalls(t *testing.T) {
+	component := kustomizedHere(t, map[string]string{"kustomization.yaml": `
+components: [COMPONENTS/monitoring]
+patches:
+  - target: {group: monitoring.coreos.com}
+    patch: |
+      - {op: add, path: /metadata/labels/release, value: prometheus}
+`})
+	with := slices.Concat([]string{"monitoring.enabled=true", "monitoring.dashboard.enabled=true", ownTLS}, edgeValues)
+	installed := slices.DeleteFunc(rendered(t, with...), func(object unstructured.Unstructured) bool {
+		return object.GroupVersionKind().Group != monitoringv1.SchemeGroupVersion.Group && object.GetName() != "poolfleet-dashboard"
+	})
+	chart, kustomize := essence(t, installed), essence(t, component)
+	sameDashboard(t, chart, kustomize)
+	if diff := cmp.Diff(chart, kustomize); diff != "" || len(chart) != 5 {
+		t.Errorf("%d objects for Prometheus and Grafana (-chart +kustomize):\n%s", len(chart), diff)
+	}
+	for _, object := range component {
+		selects := map[bool][2]string{true: {"grafana_dashboard", "1"}, false: {"release", "prometheus"}}[object.GetKind() == "ConfigMap"]
+		if object.GetLabels()[selects[0]] != selects[1] {
+			t.Errorf("%s %s has the labels %v", object.GetKind(), object.GetName(), object.GetLabels())
+		}
+	}
+}
+
+// sameDashboard compares the dashboards, whose text the chart indents, and takes them out.
+func sameDashboard(t *testing.T, chart, kustomize map[string]map[string]any) {
+	t.Helper()
+	var dashboards [2]any
+	for i, objects := range []map[string]map[string]any{chart, kustomize} {
+		text, _, err := unstructured.NestedString(objects["ConfigMap/poolfleet-dashboard"], "data", "poolfleet.json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal([]byte(text), &dashboards[i]); err != nil {
+			t.Fatal(err)
+		}
+		unstructured.RemoveNestedField(objects["ConfigMap/poolfleet-dashboard"], "data")
+	}
+	if diff := cmp.Diff(dashboards[0], dashboards[1]); diff != "" {
+		t.Errorf("dashboards (-chart +kustomize):\n%s", diff)
 	}
 }

@@ -6,6 +6,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -30,31 +31,12 @@ func TestGitOpsToolsDoNotPruneTheDefinitions(t *testing.T) {
 }
 
 func TestTheComponentForArgoCDAddsItsHealthChecks(t *testing.T) {
-	component, err := filepath.Abs(top("config/argocd"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	relative, err := filepath.Rel(dir, component)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for file, text := range map[string]string{
-		"kustomization.yaml": "resources: [argocd-cm.yaml]\ncomponents: [" + relative + "]\n",
+	objects := kustomizedHere(t, map[string]string{
+		"kustomization.yaml": "resources: [argocd-cm.yaml]\ncomponents: [COMPONENTS/argocd]\n",
 		"argocd-cm.yaml":     "{apiVersion: v1, kind: ConfigMap, metadata: {name: argocd-cm, namespace: argocd}, data: {url: https://argocd.example.com}}",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	found := tools(t)
-	text, err := found.Run(t.Context(), "", found.Kubectl, "kustomize", dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects := parse(t, text)
+	})
 	if len(objects) != 1 || objects[0].GetName() != "argocd-cm" {
-		t.Fatalf("there are %d objects, want argocd-cm alone: %s", len(objects), text)
+		t.Fatalf("there are %d objects, want argocd-cm alone: %v", len(objects), objects)
 	}
 	data, _, err := unstructured.NestedStringMap(objects[0].Object, "data")
 	if err != nil {
@@ -64,7 +46,7 @@ func TestTheComponentForArgoCDAddsItsHealthChecks(t *testing.T) {
 		t.Error("Argo CD's own settings are gone")
 	}
 	for _, kind := range []string{"ConnectionPool", "Upstream"} {
-		lua, err := os.ReadFile(filepath.Join(component, kind+".lua"))
+		lua, err := os.ReadFile(top("config/argocd/" + kind + ".lua"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -72,4 +54,30 @@ func TestTheComponentForArgoCDAddsItsHealthChecks(t *testing.T) {
 			t.Errorf("argocd-cm has no health check of %s", kind)
 		}
 	}
+}
+
+// kustomizedHere renders a kustomization of these files. COMPONENTS stands for config,
+// which kustomize wants to be named from where they are.
+func kustomizedHere(t *testing.T, files map[string]string) []unstructured.Unstructured {
+	t.Helper()
+	config, err := filepath.Abs(top("config"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	relative, err := filepath.Rel(dir, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, text := range files {
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(strings.ReplaceAll(text, "COMPONENTS", relative)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := tools(t)
+	text, err := found.Run(t.Context(), "", found.Kubectl, "kustomize", dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parse(t, text)
 }

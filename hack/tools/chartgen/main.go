@@ -6,7 +6,8 @@
 //
 // CustomResourceDefinitions become templates: they are upgraded with the chart and
 // kept when it is uninstalled, because deleting them would delete every pool.
-// Permissions become a file that holds the rules alone, for the chart's own roles.
+// Permissions become a file that holds the rules alone, for the chart's own roles, and so
+// do alerts. The dashboard is copied.
 package main
 
 import (
@@ -18,7 +19,7 @@ import (
 )
 
 func main() {
-	config := flag.String("config", "config", "directory with crd/bases and rbac/role.yaml")
+	config := flag.String("config", "config", "directory with crd/bases, rbac/role.yaml and monitoring")
 	chart := flag.String("chart", "charts/poolfleet", "directory of the chart")
 	flag.Parse()
 	if err := run(*config, *chart); err != nil {
@@ -31,15 +32,27 @@ func run(config, chart string) error {
 	if err := definitions(filepath.Join(config, "crd", "bases"), filepath.Join(chart, "templates")); err != nil {
 		return err
 	}
-	source, err := os.ReadFile(filepath.Join(config, "rbac", "role.yaml"))
-	if err != nil {
-		return fmt.Errorf("reading the manager's role: %w", err)
+	for _, f := range []struct {
+		from, to string
+		content  func([]byte) ([]byte, error)
+	}{
+		{"rbac/role.yaml", "manager-rules.yaml", rulesOf},
+		{"monitoring/rules.yaml", "rules/poolfleet.yaml", alertsOf},
+		{"monitoring/dashboard.json", "dashboards/poolfleet.json", func(source []byte) ([]byte, error) { return source, nil }},
+	} {
+		source, err := os.ReadFile(filepath.Join(config, f.from))
+		if err != nil {
+			return fmt.Errorf("reading what the chart has a copy of: %w", err)
+		}
+		content, err := f.content(source)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", f.from, err)
+		}
+		if err := write(filepath.Join(chart, "files", f.to), content); err != nil {
+			return err
+		}
 	}
-	rules, err := rulesOf(source)
-	if err != nil {
-		return err
-	}
-	return write(filepath.Join(chart, "files", "manager-rules.yaml"), rules)
+	return nil
 }
 
 // definitions writes a template per CustomResourceDefinition and removes the

@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"text/template"
 
@@ -54,6 +55,23 @@ rules:
   - list
 `
 
+const alertsText = `# Why.
+apiVersion: monitoring.coreos.com/v1
+kind: PrometheusRule
+metadata:
+  name: pools
+spec:
+  groups:
+    - name: pools
+      rules:
+        # When.
+        - alert: Down
+          expr: |
+            up == 0
+
+        - alert: {{ .Up }}
+`
+
 func TestTheTemplateInstallsTheDefinitionAndKeepsIt(t *testing.T) {
 	chart := generated(t, definitionText, roleText)
 	var want, got apiextensionsv1.CustomResourceDefinition
@@ -88,6 +106,31 @@ func TestTheRulesFileHoldsTheRulesAlone(t *testing.T) {
 	}
 }
 
+func TestAlertsAndDashboardAreFilesOfTheChart(t *testing.T) {
+	chart := generated(t, definitionText, roleText)
+	for name, want := range map[string]string{
+		"rules/poolfleet.yaml": generatedBy + `groups:
+  - name: pools
+    rules:
+      # When.
+      - alert: Down
+        expr: |
+          up == 0
+
+      - alert: {{ .Up }}
+`,
+		"dashboards/poolfleet.json": "{}\n",
+	} {
+		got, err := os.ReadFile(filepath.Join(chart, "files", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, string(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 func TestTheTemplateOfAVanishedDefinitionIsRemoved(t *testing.T) {
 	config, chart := directories(t, definitionText, roleText)
 	stale, own := filepath.Join(chart, "templates", "crd-gone.yaml"), filepath.Join(chart, "templates", "deployment.yaml")
@@ -102,6 +145,22 @@ func TestTheTemplateOfAVanishedDefinitionIsRemoved(t *testing.T) {
 	}
 	if _, err := os.Stat(own); err != nil {
 		t.Errorf("a template written by hand was touched: %v", err)
+	}
+}
+
+func TestWhatIsNoPrometheusRuleIsRefused(t *testing.T) {
+	for name, text := range map[string]string{
+		"another kind":      strings.Replace(alertsText, "PrometheusRule", "Rules", 1),
+		"rules of nobody's": "kind: PrometheusRule\ngroups: []\n",
+		"a second document": alertsText + "---\nkind: PrometheusRule\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			config, chart := directories(t, definitionText, roleText)
+			put(t, filepath.Join(config, "monitoring", "rules.yaml"), text)
+			if err := run(config, chart); err == nil {
+				t.Error("it was accepted")
+			}
+		})
 	}
 }
 
@@ -137,6 +196,8 @@ func directories(t *testing.T, definition, role string) (config, chart string) {
 	config, chart = filepath.Join(root, "config"), filepath.Join(root, "chart")
 	put(t, filepath.Join(config, "crd", "bases", "example.dev_pools.yaml"), definition)
 	put(t, filepath.Join(config, "rbac", "role.yaml"), role)
+	put(t, filepath.Join(config, "monitoring", "rules.yaml"), alertsText)
+	put(t, filepath.Join(config, "monitoring", "dashboard.json"), "{}\n")
 	return config, chart
 }
 

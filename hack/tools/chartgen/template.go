@@ -71,3 +71,23 @@ func rulesOf(source []byte) ([]byte, error) {
 	}
 	return append([]byte(generatedBy), rules...), nil
 }
+
+// alertsOf returns the rules of the PrometheusRule in source as a file of Prometheus' own,
+// with its comments. PromQL and the templates in it are left as they are, since the chart
+// does not run the file through its engine.
+func alertsOf(source []byte) ([]byte, error) {
+	_, spec, found := strings.Cut(string(source), "\nspec:\n")
+	if !found || !bytes.Contains(source, []byte("\nkind: PrometheusRule\n")) {
+		return nil, errors.New("it holds no PrometheusRule with a spec")
+	}
+	var out strings.Builder
+	out.WriteString(generatedBy)
+	for line := range strings.Lines(spec) {
+		indented, isPart := strings.CutPrefix(line, "  ")
+		if !isPart && line != "\n" {
+			return nil, fmt.Errorf("a line after spec is not part of it: %s", line)
+		}
+		out.WriteString(indented)
+	}
+	return []byte(out.String()), nil
+}
