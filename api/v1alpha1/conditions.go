@@ -154,7 +154,8 @@ const (
 	ReasonNoGateway = "NoGateway"
 )
 
-// Condition types of an Upstream.
+// Condition types of an Upstream. Beside these it has Ready, which is True while pools can
+// take connections of the server, and at times Reconciling and Stalled.
 const (
 	// ConditionReachable is True when the server answered the last look at it.
 	ConditionReachable = "Reachable"

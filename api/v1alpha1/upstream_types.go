@@ -24,7 +24,7 @@ import (
 // +kubebuilder:printcolumn:name="Granted",type=integer,JSONPath=`.status.granted`,description="Connections that pools may open now"
 // +kubebuilder:printcolumn:name="In Use",type=integer,JSONPath=`.status.use.connections`,description="Client connections that the server has, those of others included"
 // +kubebuilder:printcolumn:name="Pools",type=integer,JSONPath=`.status.poolCount`
-// +kubebuilder:printcolumn:name="Reachable",type=string,JSONPath=`.status.conditions[?(@.type=="Reachable")].status`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 type Upstream struct {
 	metav1.TypeMeta `json:",inline"`

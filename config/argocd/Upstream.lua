@@ -8,24 +8,21 @@ local found = {}
 for _, c in ipairs((obj.status or {}).conditions or {}) do
   found[c.type] = c
 end
-local reachable, budget, headroom = found.Reachable, found.WithinBudget, found.HeadroomAvailable
+local ready, headroom = found.Ready, found.HeadroomAvailable
 
-if reachable == nil or budget == nil then
+if ready == nil then
   return {status = "Progressing", message = "Waiting for the operator"}
 end
-if (reachable.observedGeneration or 0) < (obj.metadata.generation or 0) then
+if (ready.observedGeneration or 0) < (obj.metadata.generation or 0) then
   return {status = "Progressing", message = "Waiting for the operator to see the newest spec"}
 end
-if reachable.status == "False" then
-  return {status = "Degraded", message = reachable.message}
+if found.Stalled ~= nil and found.Stalled.status == "True" then
+  return {status = "Degraded", message = found.Stalled.message}
 end
-if budget.reason == "NoBudget" then
-  return {status = "Degraded", message = budget.message}
-end
-if budget.status ~= "True" then
-  return {status = "Progressing", message = budget.message}
+if found.Reconciling ~= nil and found.Reconciling.status == "True" then
+  return {status = "Progressing", message = found.Reconciling.message}
 end
 if headroom ~= nil and headroom.status == "False" then
   return {status = "Healthy", message = headroom.message}
 end
-return {status = "Healthy", message = budget.message}
+return {status = "Healthy", message = ready.message}

@@ -68,7 +68,7 @@ func TestKstatusSeesEachStateAsItIs(t *testing.T) {
 		if string(got.Status) != want.Kstatus {
 			t.Errorf("%q: kstatus sees %s, want %s", name, got.Status, want.Kstatus)
 		}
-		if s.Kind == "ConnectionPool" && !slices.Contains(agreement[want.ArgoCD], want.Kstatus) {
+		if !slices.Contains(agreement[want.ArgoCD], want.Kstatus) {
 			t.Errorf("%q: kstatus and Argo CD do not agree: %+v", name, want)
 		}
 		if got, err := kstatus.Compute(s.object(t, 1)); err != nil || got.Status != kstatus.InProgressStatus {

@@ -4,6 +4,7 @@
 package status
 
 import (
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -44,17 +45,43 @@ type UpstreamFacts struct {
 	AdmissionProblem string
 }
 
-// ComputeUpstream returns every condition of an Upstream, in a fixed order.
+// ComputeUpstream returns every condition of an Upstream, in a fixed order: Ready, what
+// it sums up, and what kstatus reads.
 func ComputeUpstream(facts UpstreamFacts, now metav1.Time) []metav1.Condition {
-	all := []metav1.Condition{reachable(facts), withinBudget(facts), headroomAvailable(facts), admissionActive(facts)}
-	for i := range all {
-		if old := meta.FindStatusCondition(facts.Previous, all[i].Type); old != nil && stays(facts, *old, all[i]) {
-			all[i].Status, all[i].Reason, all[i].Message = old.Status, old.Reason, old.Message
+	parts := []metav1.Condition{reachable(facts), withinBudget(facts), headroomAvailable(facts), admissionActive(facts)}
+	for i := range parts {
+		if old := meta.FindStatusCondition(facts.Previous, parts[i].Type); old != nil && stays(facts, *old, parts[i]) {
+			parts[i].Status, parts[i].Reason, parts[i].Message = old.Status, old.Reason, old.Message
 		}
+	}
+	ready, progress := usable(parts[0], parts[1])
+	all := slices.Concat([]metav1.Condition{ready}, parts, progress)
+	for i := range all {
 		all[i].ObservedGeneration = facts.Generation
 		all[i].LastTransitionTime = transition(facts.Previous, all[i], now)
 	}
 	return all
+}
+
+// usable sums up whether pools can take connections of the server. That others use more
+// than is left to them, or that connections can't count themselves in, does not keep
+// pools from it.
+func usable(reachable, budget metav1.Condition) (ready metav1.Condition, progress []metav1.Condition) {
+	because := func(kind string, is metav1.ConditionStatus, part metav1.Condition) metav1.Condition {
+		return condition(kind, is, part.Reason, "%s", part.Message)
+	}
+	ready = condition(poolv1.ConditionReady, metav1.ConditionTrue, poolv1.ReasonAvailable, "Pools can take connections of the server")
+	for _, part := range []metav1.Condition{reachable, budget} {
+		switch part.Reason {
+		case poolv1.ReasonNotAnswering, poolv1.ReasonNoBudget:
+			return because(poolv1.ConditionReady, metav1.ConditionFalse, part), []metav1.Condition{because(poolv1.ConditionStalled, metav1.ConditionTrue, part)}
+		case poolv1.ReasonPending:
+			return because(poolv1.ConditionReady, metav1.ConditionUnknown, part), []metav1.Condition{because(poolv1.ConditionReconciling, metav1.ConditionTrue, part)}
+		case poolv1.ReasonOverBudget:
+			return ready, []metav1.Condition{because(poolv1.ConditionReconciling, metav1.ConditionTrue, part)}
+		}
+	}
+	return ready, nil
 }
 
 // stays reports whether what a condition says is kept. A manager that has not looked

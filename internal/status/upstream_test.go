@@ -37,49 +37,49 @@ var upstreamStates = map[string]struct {
 	want  []string
 }{
 	"never asked": {status.UpstreamFacts{}, []string{
-		"Reachable=Unknown/Pending", "WithinBudget=Unknown/Pending", "HeadroomAvailable=Unknown/Pending", "AdmissionActive=Unknown/Pending",
+		"Ready=Unknown/Pending", "Reachable=Unknown/Pending", "WithinBudget=Unknown/Pending", "HeadroomAvailable=Unknown/Pending", "AdmissionActive=Unknown/Pending", "Reconciling=True/Pending",
 	}},
 	"all is well": {serverFacts(), []string{
-		"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
+		"Ready=True/Available", "Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
 	}},
 	"the server is silent": {serverFacts(func(f *status.UpstreamFacts) { f.Reachable = false }), []string{
-		"Reachable=False/NotAnswering", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
+		"Ready=False/NotAnswering", "Reachable=False/NotAnswering", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery", "Stalled=True/NotAnswering",
 	}},
 	"the budget fell": {serverFacts(func(f *status.UpstreamFacts) { f.Budget = 50 }), []string{
-		"Reachable=True/Observed", "WithinBudget=False/OverBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
+		"Ready=True/Available", "Reachable=True/Observed", "WithinBudget=False/OverBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery", "Reconciling=True/OverBudget",
 	}},
 	"nothing is left for pools": {serverFacts(func(f *status.UpstreamFacts) { f.Budget, f.Held = 0, 0 }), []string{
-		"Reachable=True/Observed", "WithinBudget=False/NoBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
+		"Ready=False/NoBudget", "Reachable=True/Observed", "WithinBudget=False/NoBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery", "Stalled=True/NoBudget",
 	}},
 	"others use more than is left to them": {serverFacts(intruded), []string{
-		"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=False/Intruded", "AdmissionActive=True/AdmissionQuery",
+		"Ready=True/Available", "Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=False/Intruded", "AdmissionActive=True/AdmissionQuery",
 	}},
 	"others use all that was left to pools, too": {serverFacts(intruded, func(f *status.UpstreamFacts) { f.Budget, f.Held = 0, 0 }), []string{
-		"Reachable=True/Observed", "WithinBudget=False/NoBudget", "HeadroomAvailable=False/Intruded", "AdmissionActive=True/AdmissionQuery",
+		"Ready=False/NoBudget", "Reachable=True/Observed", "WithinBudget=False/NoBudget", "HeadroomAvailable=False/Intruded", "AdmissionActive=True/AdmissionQuery", "Stalled=True/NoBudget",
 	}},
 	"others use what is left to them": {serverFacts(func(f *status.UpstreamFacts) { f.Use.Others, f.Use.Deducted = new(int32(5)), new(int32(5)) }), []string{
-		"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
+		"Ready=True/Available", "Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
 	}},
 	"one look shows more than is left to others": {serverFacts(func(f *status.UpstreamFacts) { f.Use.Others = new(int32(9)) }), []string{
-		"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
+		"Ready=True/Available", "Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=True/AdmissionQuery",
 	}},
 	"no room for a look": {serverFacts(func(f *status.UpstreamFacts) { f.Full = true }), []string{
-		"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=False/Intruded", "AdmissionActive=True/AdmissionQuery",
+		"Ready=True/Available", "Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=False/Intruded", "AdmissionActive=True/AdmissionQuery",
 	}},
 	"the server hides its connections": {serverFacts(func(f *status.UpstreamFacts) { f.Hidden, f.Use = true, poolv1.ServerUse{} }), []string{
-		"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=Unknown/NotVisible", "AdmissionActive=True/AdmissionQuery",
+		"Ready=True/Available", "Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=Unknown/NotVisible", "AdmissionActive=True/AdmissionQuery",
 	}},
 	"the count does not run": {serverFacts(func(f *status.UpstreamFacts) { f.AdmissionChecked, f.AdmissionProblem = false, "permission denied." }), []string{
-		"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=False/AdmissionFails",
+		"Ready=True/Available", "Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=False/AdmissionFails",
 	}},
 	"the count was not tried": {serverFacts(func(f *status.UpstreamFacts) { f.AdmissionChecked = false }), []string{
-		"Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=Unknown/Pending",
+		"Ready=True/Available", "Reachable=True/Observed", "WithinBudget=True/WithinBudget", "HeadroomAvailable=True/Headroom", "AdmissionActive=Unknown/Pending",
 	}},
 	"a pooler in between": {serverFacts(func(f *status.UpstreamFacts) { f.Pooled, f.Declared = true, true }), []string{
-		"Reachable=Unknown/Declared", "WithinBudget=True/WithinBudget", "HeadroomAvailable=Unknown/Declared", "AdmissionActive=False/BehindPooler",
+		"Ready=True/Available", "Reachable=Unknown/Declared", "WithinBudget=True/WithinBudget", "HeadroomAvailable=Unknown/Declared", "AdmissionActive=False/BehindPooler",
 	}},
 	"a number stands in for the server's word": {serverFacts(func(f *status.UpstreamFacts) { f.Declared = true }), []string{
-		"Reachable=Unknown/Declared", "WithinBudget=True/WithinBudget", "HeadroomAvailable=Unknown/Declared", "AdmissionActive=Unknown/Declared",
+		"Ready=True/Available", "Reachable=Unknown/Declared", "WithinBudget=True/WithinBudget", "HeadroomAvailable=Unknown/Declared", "AdmissionActive=Unknown/Declared",
 	}},
 }
 

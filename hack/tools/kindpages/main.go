@@ -86,12 +86,19 @@ type sample struct {
 	name, text string
 }
 
-// sampleOf is the first sample of the kind that the samples' kustomization lists; without
-// one it is empty.
+// sampleOf is the first sample of the kind: of those that the samples' kustomization
+// lists, which are for everybody, and then of the others. Without one it is empty.
 func sampleOf(kind, directory string) (sample, error) {
 	var list struct{ Resources []string }
 	if err := read(filepath.Join(directory, "kustomization.yaml"), &list); err != nil {
 		return sample{}, err
+	}
+	others, err := filepath.Glob(filepath.Join(directory, "*.yaml"))
+	if err != nil {
+		return sample{}, fmt.Errorf("looking for samples: %w", err)
+	}
+	for _, path := range others {
+		list.Resources = append(list.Resources, filepath.Base(path))
 	}
 	for _, name := range list.Resources {
 		text, err := os.ReadFile(filepath.Join(directory, name))

@@ -30,14 +30,25 @@ func TestAPageSaysAllThatADefinitionAndItsTypesSay(t *testing.T) {
 	}
 }
 
-func TestAKindWithoutASampleHasNoExample(t *testing.T) {
-	config := changed(t, "config", "samples/kustomization.yaml", "  - kettle.yaml\n", "")
-	out := t.TempDir()
-	if err := run(config, "testdata/types", out); err != nil {
-		t.Fatal(err)
+func TestASampleIsFoundListedOrNot(t *testing.T) {
+	cases := map[string]struct {
+		file, old, new string
+		want           bool
+	}{
+		"listed":     {"samples/kustomization.yaml", "  - water.yaml\n", "", true},
+		"not listed": {"samples/kustomization.yaml", "  - kettle.yaml\n", "", true},
+		"none":       {"samples/kettle.yaml", "kind: Kettle", "kind: Pot", false},
 	}
-	if strings.Contains(content(t, filepath.Join(out, "kettle.md")), "## Example") {
-		t.Error("there is an example")
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			out := t.TempDir()
+			if err := run(changed(t, "config", tc.file, tc.old, tc.new), "testdata/types", out); err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Contains(content(t, filepath.Join(out, "kettle.md")), "## Example"); got != tc.want {
+				t.Errorf("an example is there: %t, want %t", got, tc.want)
+			}
+		})
 	}
 }
 
