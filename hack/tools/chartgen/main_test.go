@@ -73,7 +73,7 @@ spec:
 `
 
 func TestTheTemplateInstallsTheDefinitionAndKeepsIt(t *testing.T) {
-	chart := generated(t, definitionText, roleText)
+	chart := generated(t)
 	var want, got apiextensionsv1.CustomResourceDefinition
 	parse(t, []byte(definitionText), &want)
 	want.Annotations["helm.sh/resource-policy"] = "keep"
@@ -84,7 +84,7 @@ func TestTheTemplateInstallsTheDefinitionAndKeepsIt(t *testing.T) {
 }
 
 func TestTheTemplateIsEmptyWhenDefinitionsAreInstalledOtherwise(t *testing.T) {
-	got := rendered(t, generated(t, definitionText, roleText), false)
+	got := rendered(t, generated(t), false)
 	var object map[string]any
 	parse(t, got, &object)
 	if len(object) != 0 {
@@ -93,7 +93,7 @@ func TestTheTemplateIsEmptyWhenDefinitionsAreInstalledOtherwise(t *testing.T) {
 }
 
 func TestTheRulesFileHoldsTheRulesAlone(t *testing.T) {
-	chart := generated(t, definitionText, roleText)
+	chart := generated(t)
 	content, err := os.ReadFile(filepath.Join(chart, "files", "manager-rules.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +107,7 @@ func TestTheRulesFileHoldsTheRulesAlone(t *testing.T) {
 }
 
 func TestAlertsAndDashboardAreFilesOfTheChart(t *testing.T) {
-	chart := generated(t, definitionText, roleText)
+	chart := generated(t)
 	for name, want := range map[string]string{
 		"rules/poolfleet.yaml": generatedBy + `groups:
   - name: pools
@@ -181,9 +181,9 @@ func TestWhatIsNotADefinitionOrARoleIsRefused(t *testing.T) {
 	}
 }
 
-func generated(t *testing.T, definition, role string) string {
+func generated(t *testing.T) string {
 	t.Helper()
-	config, chart := directories(t, definition, role)
+	config, chart := directories(t, definitionText, roleText)
 	if err := run(config, chart); err != nil {
 		t.Fatal(err)
 	}
