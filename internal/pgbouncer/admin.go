@@ -119,7 +119,13 @@ func (a Admin) Sample(ctx context.Context) (Sample, error) {
 // Servers returns the server connections.
 func (a Admin) Servers(ctx context.Context) ([]ServerState, error) {
 	rows, err := a.Show(ctx, "SERVERS")
-	var states []ServerState
+	if err != nil {
+		return nil, err
+	}
+	return serverStates(rows)
+}
+
+func serverStates(rows []Row) (states []ServerState, err error) {
 	for _, row := range rows {
 		numbers := numbers{row: row, err: err}
 		asked, _ := time.ParseInLocation("2006-01-02 15:04:05 MST", row["request_time"], time.Local) // Empty before the first.

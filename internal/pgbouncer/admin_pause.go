@@ -32,7 +32,12 @@ func (a Admin) PauseAll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connecting to PgBouncer's console: %w", err)
 	}
-	// pgconn sends a cancel request when it gives up, and PgBouncer takes that for RESUME.
+	return pauseAll(conn)
+}
+
+// pauseAll uses the session up: pgconn sends a cancel request when it gives up, and
+// PgBouncer takes that for RESUME.
+func pauseAll(conn *pgconn.PgConn) error {
 	raw, err := conn.Hijack()
 	if err != nil {
 		return fmt.Errorf("running PAUSE in PgBouncer's console: %w", err)

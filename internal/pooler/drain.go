@@ -126,6 +126,7 @@ func (s *Supervisor) depart(ctx context.Context) error {
 	case s.sample != nil && s.sample.Paused && !s.pauseLasts():
 		return s.admin.ResumeAll(ctx)
 	case !d.told:
+		s.sentry.Leave(ctx) // PgBouncer would wait for it.
 		d.told, d.toldAt = true, now
 		return s.process.signal(syscall.SIGTERM)
 	default:

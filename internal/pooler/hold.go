@@ -96,7 +96,7 @@ func (s *Supervisor) endure(ctx context.Context) (acted bool, err error) {
 	if !h.watches(now) && !s.passwords.wrong {
 		return false, nil
 	}
-	have, err := s.logins(ctx)
+	have, paused, err := s.holdIfLost(ctx, !h.on() && !h.spent && now.Before(h.doubt))
 	if err != nil {
 		return false, err
 	}
@@ -107,12 +107,32 @@ func (s *Supervisor) endure(ctx context.Context) (acted bool, err error) {
 	switch {
 	case h.on():
 		return s.lookOut(ctx, now)
-	case now.Before(h.doubt) && have.count == 0 && !h.spent:
+	case paused:
 		h.since, h.wanted, h.next = now, now, now
 		s.Log.Warn("no server connection is left: clients wait until a login works")
-		return true, s.admin.PauseAll(ctx)
+		return true, nil
 	}
 	return false, s.mend(ctx, have, now)
+}
+
+// holdIfLost looks which connections there are, and has clients wait where there is none
+// and they may. PgBouncer may be logging in already, so nothing comes in between.
+func (s *Supervisor) holdIfLost(ctx context.Context, may bool) (have logins, paused bool, err error) {
+	if !may {
+		have, err = s.logins(ctx)
+		return have, false, err
+	}
+	servers, paused, err := s.sentry.PauseUnlessConnected(ctx, s.admin)
+	return loginsOf(servers), paused, err
+}
+
+// stand has the console's session ready that holdIfLost would wait for.
+func (s *Supervisor) stand(ctx context.Context) error {
+	if s.process == nil || s.running.doc == nil || !s.oneLogin() {
+		s.sentry.Leave(ctx)
+		return nil
+	}
+	return s.sentry.Stand(ctx, s.admin)
 }
 
 // rush begins a hold without looking at anything else first: PgBouncer may be logging

@@ -138,12 +138,15 @@ func (s *Supervisor) tellRoom(now time.Time) {
 
 func (s *Supervisor) logins(ctx context.Context) (logins, error) {
 	servers, err := s.admin.Servers(ctx)
-	var have logins
+	return loginsOf(servers), err
+}
+
+func loginsOf(servers []pgbouncer.ServerState) (have logins) {
 	for _, server := range servers {
 		if !server.Login {
 			have.count++
 			have.newest = max(have.newest, server.ID)
 		}
 	}
-	return have, err
+	return have
 }

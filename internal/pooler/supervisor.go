@@ -54,6 +54,7 @@ type Supervisor struct {
 	revival   revival
 	passwords passwords
 	hold      hold
+	sentry    pgbouncer.Sentry
 	fairness  fairness
 	patience  patience
 	asked     time.Time
@@ -190,7 +191,7 @@ func (s *Supervisor) Step(ctx context.Context) {
 		err = errors.Join(s.pause(ctx), s.join(ctx))
 	}
 	if err == nil {
-		err = errors.Join(s.pace(ctx), s.revive(ctx))
+		err = errors.Join(s.pace(ctx), s.revive(ctx), s.stand(ctx))
 	}
 	if err = errors.Join(unseen, err); err != nil {
 		s.problem = s.safe(err)
@@ -243,6 +244,7 @@ func (s *Supervisor) notice() {
 		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%w) and is started again", s.process.err))
 	}
 	s.backOff.wait(orphanTime, errOrphans)
+	s.sentry.Leave(context.Background())
 	s.leaving.leave()
 	s.process, s.leaving, s.running, s.shrink, s.upheaval, s.patience = nil, nil, applied{}, shrink{}, upheaval{}, patience{}
 	s.retries.interval, s.retries.inForce, s.retries.had = 0, 0, logins{}
