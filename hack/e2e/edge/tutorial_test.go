@@ -68,8 +68,23 @@ func (s *shop) follow(t *testing.T, dir, script string) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = 10 * time.Second
-	if said, err := cmd.CombinedOutput(); err != nil {
+	said, err := cmd.CombinedOutput()
+	awaitEnd(cmd.Process)
+	if err != nil {
 		t.Fatalf("following the page: %v\n%s", err, said)
+	}
+}
+
+// awaitEnd waits for all of a process's group, which may still write into its directory.
+func awaitEnd(leader *os.Process) {
+	if leader == nil {
+		return
+	}
+	for deadline := time.Now().Add(30 * time.Second); syscall.Kill(-leader.Pid, 0) == nil; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			_ = syscall.Kill(-leader.Pid, syscall.SIGKILL)
+			return
+		}
 	}
 }
 
