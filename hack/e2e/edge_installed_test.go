@@ -196,11 +196,11 @@ func (v *visitor) upgradesUnderLoad(t *testing.T) {
 	var group sync.WaitGroup
 	counts := make([]posted, 6)
 	for i := range counts {
-		visitor, rest := v.kept, restOfKept
+		visitor := v.kept
 		if i%2 == 1 {
-			visitor, rest = v.fresh, restOfFresh
+			visitor = v.fresh
 		}
-		group.Go(func() { counts[i] = v.keepPosting(ctx, visitor, rest) })
+		group.Go(func() { counts[i] = v.keepPosting(ctx, visitor) })
 	}
 	before := v.gateways(t)
 	v.chart.Set = []string{"edge.podAnnotations.upgrade=second"}

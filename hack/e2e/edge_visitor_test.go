@@ -89,18 +89,12 @@ type posted struct {
 	failures []error
 }
 
-// Rests between two requests of a client.
-const (
-	// restOfKept leaves several clients below what one address may begin in a second.
-	restOfKept = 5 * time.Millisecond
-	// restOfFresh keeps a client with new connections from using a source port twice within
-	// a test: the kernel that translates the Service's address may send the second connection
-	// where it sent the first, to a pod that has ended since.
-	restOfFresh = 20 * time.Millisecond
-)
+// betweenPosts of a client there is time that leaves several of them below what one address
+// may begin in a second.
+const betweenPosts = 5 * time.Millisecond
 
 // keepPosting sends one request after the other until the context ends, or too many have failed.
-func (v *visitor) keepPosting(ctx context.Context, c *http.Client, rest time.Duration) posted {
+func (v *visitor) keepPosting(ctx context.Context, c *http.Client) posted {
 	var count posted
 	for ctx.Err() == nil && len(count.failures) < 10 {
 		got, err := v.post(ctx, c, v.url)
@@ -113,7 +107,7 @@ func (v *visitor) keepPosting(ctx context.Context, c *http.Client, rest time.Dur
 		default:
 			count.answered++
 		}
-		time.Sleep(rest)
+		time.Sleep(betweenPosts)
 	}
 	return count
 }

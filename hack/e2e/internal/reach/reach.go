@@ -85,7 +85,7 @@ func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.
 	if err != nil {
 		return nil, err
 	}
-	return dial(ctx, network, net.JoinHostPort(ip, port))
+	return dialInTurn(ctx, network, net.JoinHostPort(ip, port))
 }
 
 // serviceOf reads NAME.NAMESPACE.svc and NAME.NAMESPACE.svc.DOMAIN.
