@@ -4,6 +4,7 @@
 package controllers
 
 import (
+	"context"
 	"slices"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	poolv1 "github.com/poolfleet/poolfleet/api/v1alpha1"
 	"github.com/poolfleet/poolfleet/internal/budget"
@@ -29,7 +31,7 @@ const (
 )
 
 // tellOfServer makes events of what changed about a server.
-func (r *BudgetReconciler) tellOfServer(upstream *poolv1.Upstream, s *sighting, want poolv1.UpstreamStatus) {
+func (r *BudgetReconciler) tellOfServer(ctx context.Context, upstream *poolv1.Upstream, s *sighting, want poolv1.UpstreamStatus) {
 	if change := status.BudgetChange(upstream.Status, want); change.Text != "" {
 		kind, reason := corev1.EventTypeNormal, poolv1.EventBudgetGrew
 		if change.Shrank {
@@ -37,18 +39,28 @@ func (r *BudgetReconciler) tellOfServer(upstream *poolv1.Upstream, s *sighting, 
 		}
 		r.Recorder.Eventf(upstream, nil, kind, reason, divide, "%s", change.Text)
 	}
-	before := meta.FindStatusCondition(upstream.Status.Conditions, poolv1.ConditionHeadroomAvailable)
-	now := meta.FindStatusCondition(want.Conditions, poolv1.ConditionHeadroomAvailable)
-	switch intruded := now.Status == metav1.ConditionFalse; {
-	case intruded && (before == nil || before.Status != now.Status):
-		r.Recorder.Eventf(upstream, nil, corev1.EventTypeWarning, now.Reason, divide, "%s", now.Message)
-	case !intruded && before != nil && before.Status == metav1.ConditionFalse:
-		r.Recorder.Eventf(upstream, nil, corev1.EventTypeNormal, now.Reason, divide, "%s", now.Message)
+	for _, kind := range []string{poolv1.ConditionReady, poolv1.ConditionHeadroomAvailable} {
+		r.tellOfTurn(ctx, upstream, want, kind)
 	}
 	if n := len(s.strangers); n > 0 {
 		r.Recorder.Eventf(upstream, nil, corev1.EventTypeWarning, poolv1.EventLedgerRebuilt, divide,
 			"The ledger did not know of %d pods that hold connections: it was lost or changed by hand, and is made anew from the pods' own word", n)
 	}
+}
+
+// tellOfTurn makes an event of a condition that has become False, or is so no longer.
+func (r *BudgetReconciler) tellOfTurn(ctx context.Context, upstream *poolv1.Upstream, want poolv1.UpstreamStatus, condition string) {
+	was := meta.IsStatusConditionFalse(upstream.Status.Conditions, condition)
+	now := meta.FindStatusCondition(want.Conditions, condition)
+	is, kind := now.Status == metav1.ConditionFalse, corev1.EventTypeNormal
+	switch {
+	case was == is:
+		return
+	case is:
+		kind = corev1.EventTypeWarning
+	}
+	log.FromContext(ctx).Info(condition+" changed", "status", now.Status, "reason", now.Reason, "message", now.Message)
+	r.Recorder.Eventf(upstream, nil, kind, now.Reason, divide, "%s", now.Message)
 }
 
 // tellOfPools makes events of what has been the case of a pool for a while, once.

@@ -78,7 +78,7 @@ func (r *BudgetReconciler) tell(ctx context.Context, upstream *poolv1.Upstream, 
 		}
 	}
 	r.measure(ctx, upstream, s, want)
-	r.tellOfServer(upstream, s, want)
+	r.tellOfServer(ctx, upstream, s, want)
 	r.tellOfPools(upstream, s, want, account)
 }
 

@@ -30,6 +30,7 @@ func (s *Supervisor) pause(ctx context.Context) error {
 	switch {
 	case cfg.Paused && !s.sample.Paused:
 		p.held = true
+		s.Log.Info("clients are held, as the configuration asks")
 		return s.beginPause(ctx)
 	case cfg.Paused:
 		p.held = true
@@ -37,6 +38,7 @@ func (s *Supervisor) pause(ctx context.Context) error {
 		p.resumed = time.Now()
 	case s.sample.Paused:
 		p.held, p.resumed = true, time.Now()
+		s.Log.Info("clients go on, as the configuration asks")
 		return s.endPause(ctx)
 	case p.held && p.over(*s.sample, cfg, time.Now()):
 		return s.hurry(ctx)

@@ -182,7 +182,7 @@ func (s *Supervisor) look() {
 // Step brings PgBouncer one step nearer to what the manager wants.
 func (s *Supervisor) Step(ctx context.Context) {
 	s.view.beat()
-	s.notice()
+	s.notice(ctx)
 	s.observe(ctx)
 	want, unseen := s.order()
 	s.problem = cmp.Or(want.problem, s.peering.problem)
@@ -218,6 +218,7 @@ func (s *Supervisor) toward(ctx context.Context, want order) error {
 	case s.leaving != nil && (s.leaving.told || want.parked()):
 		return s.depart(ctx)
 	case want.parked() && s.process != nil:
+		s.Log.Info("no connection is granted any more: PgBouncer ends when its clients have left", "gen", want.grant.Gen)
 		s.leaving = newDeparture(s.SpreadTime+s.UnreadyTime, s.drainTimeout())
 		return nil
 	case want.waits():
@@ -234,7 +235,7 @@ func (s *Supervisor) toward(ctx context.Context, want order) error {
 }
 
 // notice takes note of a PgBouncer that has ended.
-func (s *Supervisor) notice() {
+func (s *Supervisor) notice(ctx context.Context) {
 	if s.process == nil || !s.process.ended() {
 		return
 	}
@@ -244,7 +245,7 @@ func (s *Supervisor) notice() {
 		s.backOff.failed(s.process.started, fmt.Errorf("PgBouncer has ended by itself (%w) and is started again", s.process.err))
 	}
 	s.backOff.wait(orphanTime, errOrphans)
-	s.sentry.Leave(context.Background())
+	s.sentry.Leave(ctx)
 	s.leaving.leave()
 	s.process, s.leaving, s.running, s.shrink, s.upheaval, s.patience = nil, nil, applied{}, shrink{}, upheaval{}, patience{}
 	s.retries.interval, s.retries.inForce, s.retries.had = 0, 0, logins{}
