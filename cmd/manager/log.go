@@ -8,6 +8,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
+// encoder writes lines as the poolers and the gateway do, so that one story can be made of
+// their logs.
+func encoder() zap.Opts {
+	return zap.JSONEncoder(func(c *zapcore.EncoderConfig) {
+		c.TimeKey, c.EncodeTime, c.EncodeLevel = "time", zapcore.RFC3339NanoTimeEncoder, zapcore.CapitalLevelEncoder
+	})
+}
+
 // level turns --log-level into a zap option; debug shows decisions, too.
 func level(name string) zap.Opts {
 	if name == "debug" {

@@ -81,7 +81,7 @@ func parse(args []string) options {
 }
 
 func run(o options) error {
-	ctrl.SetLogger(zap.New(zap.JSONEncoder(), zap.UseDevMode(false), level(o.logLevel), stackTracesOff()))
+	ctrl.SetLogger(zap.New(encoder(), zap.UseDevMode(false), level(o.logLevel), stackTracesOff()))
 	if o.poolerImage == "" {
 		return fmt.Errorf("--pooler-image is missing: name the image that poolers run")
 	}
