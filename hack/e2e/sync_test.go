@@ -86,6 +86,10 @@ func TestGitOps(t *testing.T) {
 	if err := w.chart.Uninstall(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	// The definitions stay, and to Argo CD they belong: whoever installs another version
+	// after this test would be refused.
+	w.kubectl(t, "patch", "customresourcedefinitions", "connectionpools.poolfleet.dev", "upstreams.poolfleet.dev",
+		"--type=json", "--patch", `[{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}]`)
 }
 
 // chartSettles applies the rendered chart over what Helm has installed, as Argo CD does
