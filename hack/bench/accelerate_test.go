@@ -30,6 +30,7 @@ import (
 	"github.com/poolfleet/poolfleet/internal/edge"
 	"github.com/poolfleet/poolfleet/internal/edge/accelerate"
 	"github.com/poolfleet/poolfleet/internal/edge/apikey"
+	"github.com/poolfleet/poolfleet/internal/testenv"
 )
 
 const (
@@ -224,30 +225,9 @@ func startExecutor(t *testing.T, site aSite) planner {
 		Host: fmt.Sprintf("127.0.0.1:%d", site.pgbouncer.Port), Path: "shop",
 	}
 	cmd := exec.Command("bin/node", "executor.js")
-	cmd.Dir, cmd.Stderr = withPrisma, os.Stderr
-	cmd.Env = append(os.Environ(), "DATABASE_URL="+database.String())
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = input.Close()
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("ending the executor: %v", err)
-		}
-	})
-	var listens struct{ URL string }
-	if err := json.NewDecoder(output).Decode(&listens); err != nil {
-		t.Fatalf("reading where the executor listens: %v", err)
-	}
-	at, err := url.Parse(listens.URL)
+	cmd.Dir, cmd.Env = withPrisma, append(os.Environ(), "DATABASE_URL="+database.String())
+	listens, _ := testenv.Listening(t, "the executor", cmd, nil)
+	at, err := url.Parse(listens)
 	if err != nil {
 		t.Fatal(err)
 	}

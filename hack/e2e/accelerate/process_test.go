@@ -6,11 +6,9 @@
 package accelerate
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -43,38 +41,8 @@ type program struct {
 // listens at.
 func (p program) start(t *testing.T) string {
 	t.Helper()
-	cmd := p.command(t)
-	said := &testenv.Buffer{}
-	cmd.Stderr = said
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = input.Close() // Its input's end is also the end of one whose test has died.
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("%s ended with %v: %s", p.Script, err, said)
-		} else if t.Failed() {
-			t.Logf("%s said: %s", p.Script, said)
-		}
-	})
-	if err := json.NewEncoder(input).Encode(p.Told); err != nil {
-		t.Fatal(err)
-	}
-	var listens struct{ URL string }
-	line, err := bufio.NewReader(output).ReadBytes('\n')
-	if err := errors.Join(err, json.Unmarshal(line, &listens)); err != nil {
-		t.Fatalf("reading where %s listens: %v: %s", p.Script, err, said)
-	}
-	go func() { _, _ = io.Copy(io.Discard, output) }()
-	return listens.URL
+	address, _ := testenv.Listening(t, p.Script, p.command(t), p.Told)
+	return address
 }
 
 // command has a mount namespace of its own, with another /etc/hosts.

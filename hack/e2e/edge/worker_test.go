@@ -6,7 +6,6 @@
 package edge
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -62,42 +61,12 @@ func (p *problem) Error() string {
 // startWorker runs the Worker until the test is over.
 func startWorker(t *testing.T, s surroundings) *worker {
 	t.Helper()
-	cmd := workerCommand(t, s)
-	said := &testenv.Buffer{}
-	cmd.Stderr = said
-	input, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	output, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = input.Close() // Its input's end is also the end of one whose test has died.
-		if err := cmd.Wait(); err != nil {
-			t.Errorf("the Worker's process ended with %v: %s", err, said)
-		} else if t.Failed() {
-			t.Logf("the Worker's process said: %s", said)
-		}
-	})
 	told := struct {
 		Bindings    map[string]string `json:"bindings"`
 		Hyperdrives map[string]string `json:"hyperdrives"`
 	}{s.Bindings, s.Hyperdrives}
-	if err := json.NewEncoder(input).Encode(told); err != nil {
-		t.Fatal(err)
-	}
-	var listens struct{ URL string }
-	line, err := bufio.NewReader(output).ReadBytes('\n')
-	if err := errors.Join(err, json.Unmarshal(line, &listens)); err != nil {
-		t.Fatalf("reading where the Worker listens: %v", err)
-	}
-	go func() { _, _ = io.Copy(io.Discard, output) }()
-	return &worker{url: listens.URL, said: said, client: &http.Client{
+	address, said := testenv.Listening(t, "the Worker's process", workerCommand(t, s), told)
+	return &worker{url: address, said: said, client: &http.Client{
 		// A kept connection may be closed while a request is on its way over it.
 		Timeout: requestTimeout, Transport: &http.Transport{DisableKeepAlives: true},
 	}}
