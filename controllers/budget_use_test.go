@@ -111,6 +111,26 @@ func TestAServerThatHidesItsConnectionsIsSaid(t *testing.T) {
 	saysOfServer(t, pool, poolv1.ConditionHeadroomAvailable, metav1.ConditionFalse, poolv1.ReasonIntruded)
 }
 
+func TestAServerThatFallsSilentIsToldOfAndSoIsItsReturn(t *testing.T) {
+	host := server(t, 100)
+	pool := serve(t, namespace(t), "silent", host)
+	looks(t, pool, host)
+	saysOfServer(t, pool, poolv1.ConditionReady, metav1.ConditionTrue, poolv1.ReasonAvailable)
+	servers.set(host+":5432", answer{err: &postgres.Error{Reason: postgres.Unreachable, Message: "nobody answers"}})
+	looks(t, pool, host)
+	u := saysOfServer(t, pool, poolv1.ConditionReady, metav1.ConditionFalse, poolv1.ReasonNotAnswering)
+	saysOfServer(t, pool, poolv1.ConditionStalled, metav1.ConditionTrue, poolv1.ReasonNotAnswering)
+	told(t, u, poolv1.ReasonNotAnswering)
+
+	shows(host, 3, 0)
+	looks(t, pool, host)
+	u = saysOfServer(t, pool, poolv1.ConditionReady, metav1.ConditionTrue, poolv1.ReasonAvailable)
+	if stalled := meta.FindStatusCondition(u.Status.Conditions, poolv1.ConditionStalled); stalled != nil {
+		t.Errorf("it is still stalled: %v", stalled)
+	}
+	told(t, u, poolv1.ReasonAvailable)
+}
+
 func TestWhatAPoolLeavesIdleServesAnotherWhoseClientsWait(t *testing.T) {
 	host := server(t, 100)
 	busy, idle := serve(t, namespace(t), "busy", host), serve(t, namespace(t), "idle", host)
