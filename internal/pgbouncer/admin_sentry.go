@@ -12,9 +12,12 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
+// sentries of a PgBouncer are clients to it, and take no place from the pool's.
+const sentries = 1
+
 // Sentry is a session of the console that stands ready: to connect would take as long as
-// the login does that it is to come before. Its zero value has none. PgBouncer counts it
-// as a client. Its methods are for one goroutine.
+// the login does that it is to come before. Its zero value has none. Its methods are for
+// one goroutine.
 type Sentry struct {
 	conn *pgconn.PgConn
 }

@@ -36,7 +36,7 @@ func (r Rendering) settings() map[string]string {
 		"auth_hba_file":   r.Paths.HBA(),
 		"listen_addr":     cmp.Or(r.Paths.ListenAddress, "*"),
 		"listen_port":     strconv.Itoa(int(r.Paths.Port())),
-		"max_client_conn": strconv.Itoa(int(cfg.MaxClientConnections)),
+		"max_client_conn": strconv.Itoa(int(cfg.MaxClientConnections) + sentries),
 		"pool_mode":       string(cfg.Mode),
 		"unix_socket_dir": r.Paths.RunDir,
 

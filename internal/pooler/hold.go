@@ -126,10 +126,10 @@ func (s *Supervisor) holdIfLost(ctx context.Context, may bool) (have logins, pau
 	return loginsOf(servers), paused, err
 }
 
-// stand has the console's session ready that holdIfLost would wait for.
+// stand has the console's session ready that holdIfLost would wait for. It stands also
+// where it is not needed, for PgBouncer lets in one client more than the pool's.
 func (s *Supervisor) stand(ctx context.Context) error {
-	if s.process == nil || s.running.doc == nil || !s.oneLogin() {
-		s.sentry.Leave(ctx)
+	if s.process == nil || s.running.doc == nil || s.leaving != nil {
 		return nil
 	}
 	return s.sentry.Stand(ctx, s.admin)

@@ -78,7 +78,7 @@ var (
 		{"users", "users", "Users."},
 		{"pools", "pools", "Pools."},
 		{"free_clients", "free_clients", "Client slots in memory that are free."},
-		{"used_clients", "used_clients", "Client connections."},
+		{"used_clients", "used_clients", "Client connections, those of the pooler itself included."},
 		{"login_clients", "login_clients", "Client connections that log in."},
 		{"free_servers", "free_servers", "Server slots in memory that are free."},
 		{"used_servers", "used_servers", "Server connections."},
@@ -87,7 +87,7 @@ var (
 		{"dns_queries", "in_flight_dns_queries", "DNS queries under way."},
 	})
 	configFamily = family{}.with("pgbouncer_config_", prometheus.GaugeValue, 1, [][3]string{
-		{"max_client_conn", "max_client_connections", "Most client connections."},
+		{"max_client_conn", "max_client_connections", "Most client connections, the one of the pooler itself included."},
 		{"max_user_connections", "max_user_connections", "Most server connections of a user; 0 is no limit."},
 	})
 

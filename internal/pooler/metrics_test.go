@@ -116,7 +116,7 @@ func TestMetricsSayWhatTheServerAndTheClientsSee(t *testing.T) {
 		`poolfleet_pooler_configuration_info{revision="` + revision + `"}`:                  1,
 		`pgbouncer_databases_max_connections{database="shop",name="shop",pool_mode=""}`:     3,
 		`pgbouncer_databases_current_connections{database="shop",name="shop",pool_mode=""}`: 3,
-		"pgbouncer_config_max_client_connections":                                           500,
+		"pgbouncer_config_max_client_connections":                                           501,
 	})
 	if backends := len(poolersOf(server.Backends(t))); backends != 3 {
 		t.Errorf("the server has %d of its connections, want 3", backends)
