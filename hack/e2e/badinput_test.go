@@ -113,7 +113,7 @@ func (s *story) saidOnce(t *testing.T, pool *poolv1.ConnectionPool, says complai
 		if entry.Reason == says.reason {
 			times++
 		}
-		if entry.Level != "info" {
+		if entry.Level != "INFO" {
 			t.Errorf("the manager logged %s: %s: %s", entry.Level, entry.Msg, entry.Error)
 		}
 	}
