@@ -27,6 +27,16 @@ import (
 // as having no route to it.
 const routeTimeout = 2 * time.Second
 
+// knownFor is how long a Service's address is not asked for again: hundreds of clients
+// come at once, and a Service that is made anew has another.
+const knownFor = 5 * time.Second
+
+// found is a Service's address at a time.
+type found struct {
+	ip string
+	at time.Time
+}
+
 // Dialer dials by names such as shop-pool.demo.svc. Its methods may be called at
 // once from many goroutines.
 type Dialer struct {
@@ -35,7 +45,7 @@ type Dialer struct {
 	direct bool
 
 	mu        sync.Mutex
-	addresses map[types.NamespacedName]string
+	addresses map[types.NamespacedName]found
 	tunnels   map[types.NamespacedName]*tunnel
 	turn      int
 }
@@ -56,7 +66,7 @@ func New(ctx context.Context, c client.Client, config *rest.Config) (*Dialer, er
 func NewForwarding(c client.Client, config *rest.Config) *Dialer {
 	return &Dialer{
 		client: c, config: config,
-		addresses: map[types.NamespacedName]string{}, tunnels: map[types.NamespacedName]*tunnel{},
+		addresses: map[types.NamespacedName]found{}, tunnels: map[types.NamespacedName]*tunnel{},
 	}
 }
 
@@ -100,14 +110,14 @@ func serviceOf(host string) (types.NamespacedName, bool) {
 func (d *Dialer) clusterIP(ctx context.Context, key types.NamespacedName) (string, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if ip := d.addresses[key]; ip != "" {
-		return ip, nil
+	if known := d.addresses[key]; time.Since(known.at) < knownFor {
+		return known.ip, nil
 	}
 	var service corev1.Service
 	if err := d.client.Get(ctx, key, &service); err != nil {
 		return "", fmt.Errorf("reading service %s: %w", key, err)
 	}
-	d.addresses[key] = service.Spec.ClusterIP
+	d.addresses[key] = found{service.Spec.ClusterIP, time.Now()}
 	return service.Spec.ClusterIP, nil
 }
 
