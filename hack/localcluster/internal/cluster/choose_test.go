@@ -29,6 +29,11 @@ func TestAClusterTakesANumberThatNobodyHas(t *testing.T) {
 		t.Fatal(err)
 	}
 	expectNumber(t, state, 2) // Its own, of a start that did not come far.
+
+	if err := host.RemoveBridge(plan.Cluster{Number: 1}); err != nil {
+		t.Fatal(err)
+	}
+	expectNumber(t, state, 2) // Still, or nothing could stop it.
 }
 
 func TestAClusterKeepsItsNumber(t *testing.T) {

@@ -55,21 +55,28 @@ func Choose(state string) (plan.Cluster, error) {
 	if r.Number != 0 {
 		return plan.New(r.Number)
 	}
-	for number := 1; number <= plan.MaxNumber; number++ {
+	var free plan.Cluster
+	for number := plan.MaxNumber; number > 0; number-- {
 		c := plan.Cluster{Number: number}
 		owner, exists, err := host.Owner(c)
 		if err != nil {
 			return plan.Cluster{}, err
 		}
+		if owner == state { // Someone may have removed the directory under a running cluster.
+			return c, nil
+		}
 		conflicts, err := host.Conflicts(c)
 		if err != nil {
 			return plan.Cluster{}, err
 		}
-		if (!exists || owner == state) && len(conflicts) == 0 {
-			return c, nil
+		if !exists && len(conflicts) == 0 {
+			free = c
 		}
 	}
-	return plan.Cluster{}, fmt.Errorf("all %d clusters that this machine can have are somebody's: stop one with `localcluster down`", plan.MaxNumber)
+	if free.Number == 0 {
+		return free, fmt.Errorf("all %d clusters that this machine can have are somebody's: stop one with `localcluster down`", plan.MaxNumber)
+	}
+	return free, nil
 }
 
 func (o Options) say(format string, args ...any) { fmt.Fprintf(o.Out, format+"\n", args...) }
