@@ -11,8 +11,9 @@ import (
 	"syscall"
 )
 
-// Source ports of connections to Services: below those that the kernel gives by itself.
-const firstPort, ports = 10000, 20000
+// Source ports of connections to Services: below those at which tests listen
+// (testenv.FreePort), and those that Kubernetes and the kernel give.
+const firstPort, ports = 10000, 10000
 
 // lastPort counts the ports handed out.
 var lastPort atomic.Uint32
