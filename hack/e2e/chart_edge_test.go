@@ -353,10 +353,5 @@ func kustomizedWithEdge(t *testing.T) []unstructured.Unstructured {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := tools(t)
-	text, err := found.Run(t.Context(), "", found.Kubectl, "kustomize", dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parse(t, text)
+	return kustomizedDir(t, dir)
 }

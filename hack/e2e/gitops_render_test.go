@@ -74,10 +74,5 @@ func kustomizedHere(t *testing.T, files map[string]string) []unstructured.Unstru
 			t.Fatal(err)
 		}
 	}
-	found := tools(t)
-	text, err := found.Run(t.Context(), "", found.Kubectl, "kustomize", dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return parse(t, text)
+	return kustomizedDir(t, dir)
 }

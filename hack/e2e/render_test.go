@@ -66,8 +66,14 @@ func kustomized(t *testing.T) []unstructured.Unstructured {
 	if err := install.Kustomization(top("config"), dir, images); err != nil {
 		t.Fatal(err)
 	}
+	return kustomizedDir(t, filepath.Join(dir, "default"))
+}
+
+// kustomizedDir renders a directory that has a kustomization.
+func kustomizedDir(t *testing.T, dir string) []unstructured.Unstructured {
+	t.Helper()
 	found := tools(t)
-	text, err := found.Run(t.Context(), "", found.Kubectl, "kustomize", filepath.Join(dir, "default"))
+	text, err := found.Run(t.Context(), "", found.Kubectl, "kustomize", dir)
 	if err != nil {
 		t.Fatal(err)
 	}

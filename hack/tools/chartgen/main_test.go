@@ -93,13 +93,8 @@ func TestTheTemplateIsEmptyWhenDefinitionsAreInstalledOtherwise(t *testing.T) {
 }
 
 func TestTheRulesFileHoldsTheRulesAlone(t *testing.T) {
-	chart := generated(t)
-	content, err := os.ReadFile(filepath.Join(chart, "files", "manager-rules.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []rbacv1.PolicyRule
-	parse(t, content, &got)
+	parse(t, read(t, generated(t), "manager-rules.yaml"), &got)
 	want := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"get", "list"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("rules (-want +got):\n%s", diff)
@@ -121,11 +116,7 @@ func TestAlertsAndDashboardAreFilesOfTheChart(t *testing.T) {
 `,
 		"dashboards/poolfleet.json": "{}\n",
 	} {
-		got, err := os.ReadFile(filepath.Join(chart, "files", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(want, string(got)); diff != "" {
+		if diff := cmp.Diff(want, string(read(t, chart, name))); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -214,6 +205,16 @@ func rendered(t *testing.T, chart string, install bool) []byte {
 		t.Fatal(err)
 	}
 	return out.Bytes()
+}
+
+// read returns one of the chart's files.
+func read(t *testing.T, chart, name string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(chart, "files", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 func parse(t *testing.T, source []byte, into any) {
